@@ -1,0 +1,1 @@
+"""What a Pulumi resource provider written in Python needs: the server around it, and property values."""
