@@ -1,0 +1,1 @@
+"""Pulumi components that give bots their identity, their policies and their gateway."""

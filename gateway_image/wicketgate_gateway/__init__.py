@@ -1,0 +1,1 @@
+"""The gateway, the agent beside the targets, and the `wicketgate` command."""

@@ -1,0 +1,1 @@
+"""The agent: dials out, holds the credentials, logs in to targets."""

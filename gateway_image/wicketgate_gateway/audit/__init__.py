@@ -1,0 +1,1 @@
+"""What happened, as events: the schema, and the way into the store."""

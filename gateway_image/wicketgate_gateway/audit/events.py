@@ -1,0 +1,144 @@
+"""The audit events: one schema for all protocols, written to the journal before an operation goes out.
+
+Times are nanoseconds since 1970 (UTC). `session` is a ULID-like text, sortable by start. An operation is numbered by
+`seq` within its session, from 1. Nothing here ever holds a token or a credential.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", omit_defaults=True):
+    """What every event has."""
+
+    time: int
+    session: str = ""
+    """Empty for events outside a session."""
+
+
+class SessionStarted(Event, frozen=True, kw_only=True, tag="session-started"):
+    """A bot's session with a target begins; everything before it in the log-in succeeded."""
+
+    bot: str
+    bot_id: str
+    """Object id of the service principal."""
+    token_id: str
+    """`uti` of the token: the key into Entra's sign-in log."""
+    target: str
+    protocol: str
+    peer: str
+    """Address of the client, `host:port`."""
+    agent: str
+    groups: list[str] = []
+    policy: str = ""
+    """Digest of the bundle at the start."""
+    client: str = ""
+    """What the client calls itself (application_name)."""
+
+
+class SessionRefused(Event, frozen=True, kw_only=True, tag="session-refused"):
+    """A connection that did not become a session. Identity fields are empty unless the token was verified."""
+
+    code: str
+    reason: str
+    target: str = ""
+    protocol: str = ""
+    peer: str = ""
+    bot: str = ""
+    bot_id: str = ""
+    token_id: str = ""
+
+
+class Operation(Event, frozen=True, kw_only=True, tag="operation"):
+    """The verdict on one operation, durable before it goes out."""
+
+    seq: int
+    statement: str
+    """The text as the client sent it (password literals blanked), at most 1 MiB."""
+    effect: str
+    rule: str
+    kinds: list[str] = []
+    relations: list[str] = []
+    parameters: list[bytes | None] | None = None
+    """Bound parameters as sent, where there are any."""
+    formats: list[int] = []
+    code: str = ""
+    reason: str = ""
+    policy: str = ""
+    masked: bool = False
+    bot: str = ""
+    target: str = ""
+
+
+class OperationFinished(Event, frozen=True, kw_only=True, tag="operation-finished"):
+    """How an operation ended at the target."""
+
+    seq: int
+    outcome: str
+    """`ok`, `error`, `cancelled` or `lost` (the connection broke first)."""
+    rows: int | None = None
+    sqlstate: str = ""
+    duration_us: int = 0
+
+
+class SessionEnded(Event, frozen=True, kw_only=True, tag="session-ended"):
+    """The end of a session and why."""
+
+    reason: str
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+
+class AgentConnected(Event, frozen=True, kw_only=True, tag="agent-connected"):
+    """An agent's tunnel came up; `targets` are those it offers."""
+
+    agent: str
+    agent_id: str
+    peer: str
+    targets: list[str]
+
+
+class AgentDisconnected(Event, frozen=True, kw_only=True, tag="agent-disconnected"):
+    """An agent's tunnel went down."""
+
+    agent: str
+    reason: str
+
+
+class AgentRefused(Event, frozen=True, kw_only=True, tag="agent-refused"):
+    """Something dialled the agents' address and was not let in."""
+
+    peer: str
+    code: str
+    reason: str
+
+
+class PolicyLoaded(Event, frozen=True, kw_only=True, tag="policy-loaded"):
+    """A bundle came into force."""
+
+    policy: str
+
+
+class PolicyRefused(Event, frozen=True, kw_only=True, tag="policy-refused"):
+    """A bundle did not compile; the one before stays in force."""
+
+    reason: str
+    policy: str
+    """Digest of the bundle that stays in force."""
+
+
+AuditEvent: TypeAlias = (
+    SessionStarted
+    | SessionRefused
+    | Operation
+    | OperationFinished
+    | SessionEnded
+    | AgentConnected
+    | AgentDisconnected
+    | AgentRefused
+    | PolicyLoaded
+    | PolicyRefused
+)

@@ -1,0 +1,227 @@
+"""The policy document, and the bundle of all policies that the gateway enforces.
+
+A rule matches *aspects* of an operation. A SQL statement has one aspect for each (class, relation) pair that it touches,
+and one for each function that is not a plain built-in. An operation is allowed when every aspect is covered by an
+`allow` (or held by a `hold`) and none is met by a `deny`; whatever no rule covers is denied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from wicketgate_gateway.contract.model import Model, Strings
+from wicketgate_gateway.contract.values import Date, Duration, Name, Uuid
+
+_RELATION = re.compile(r'[^.\s"]+(?:\.[^.\s"]+)\Z')
+_COLUMN = re.compile(r'[^.\s"]+(?:\.[^.\s"]+){2}\Z')
+_FUNCTION = re.compile(r'[^.\s"]+(?:\.[^.\s"]+)?\Z')
+
+
+class StatementClass(StrEnum):
+    """What a SQL statement does, from its whole parse tree; a statement can be of several classes."""
+
+    READ = "read"
+    """Reads rows: SELECT, TABLE, VALUES, COPY TO STDOUT, and the reading parts of other statements."""
+    WRITE = "write"
+    """Changes rows: INSERT, UPDATE, DELETE, MERGE, TRUNCATE, COPY FROM STDIN, SELECT FOR UPDATE."""
+    DDL = "ddl"
+    """Changes the schema: CREATE, ALTER, DROP, COMMENT, SELECT INTO, REINDEX, REFRESH."""
+    GRANT = "grant"
+    """Changes who may do what: GRANT, REVOKE, roles, SET ROLE, SET SESSION AUTHORIZATION, policies."""
+    SESSION = "session"
+    """Changes a session setting that does not change what a statement means."""
+    MAINTENANCE = "maintenance"
+    """VACUUM, ANALYZE, CLUSTER, CHECKPOINT, LOCK."""
+    PROCEDURAL = "procedural"
+    """Runs code that no rule can see into: DO, CALL, CREATE FUNCTION, triggers."""
+    MESSAGING = "messaging"
+    """LISTEN, UNLISTEN, NOTIFY."""
+    FILE = "file"
+    """Touches the server's files or programs: COPY to or from a file or PROGRAM, LOAD, ALTER SYSTEM."""
+
+
+def _pattern(shape: re.Pattern[str], say: str) -> Any:
+    def check(values: list[str]) -> list[str]:
+        for value in values:
+            if not shape.match(value):
+                raise ValueError(f"`{value}` is not {say}")
+        return values
+
+    return AfterValidator(check)
+
+
+Relations = Annotated[Strings, _pattern(_RELATION, "of the form `schema.relation`; `*` and `?` are wildcards")]
+Columns = Annotated[Strings, _pattern(_COLUMN, "of the form `schema.relation.column`; `*` and `?` are wildcards")]
+Functions = Annotated[Strings, _pattern(_FUNCTION, "a function's name, with or without its schema")]
+
+
+class SqlTerms(Model):
+    """What a rule says of a SQL statement; every term that is given must match."""
+
+    statements: list[Annotated[StatementClass, Field(strict=False)]] | None = None
+    """Statement classes; for `allow` and `hold`: which classes the rule covers."""
+    relations: Relations | None = None
+    """Tables, views and sequences as `schema.relation`; without it, any."""
+    columns: Columns | None = None
+    """Columns as `schema.relation.column`; only in `deny`."""
+    functions: Functions | None = None
+    """Functions by name or `schema.name`; in `allow`: those beyond the plain built-ins that may be called."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _statements_listed(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("statements"), str):
+            return {**value, "statements": [value["statements"]]}
+        return value
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if all(term is None for term in (self.statements, self.relations, self.columns, self.functions)):
+            raise ValueError("needs at least one of `statements`, `relations`, `columns`, `functions`")
+        return self
+
+
+class Match(Model):
+    """What a rule matches: the terms of exactly one protocol, and an optional condition."""
+
+    sql: SqlTerms
+    """Terms for SQL statements (targets of kind `postgres`)."""
+    when: str | None = None
+    """A CEL expression over `op`, `bot` and `target` that must compile to a boolean; an evaluation error denies."""
+    because: str | None = None
+    """Why the rule is there; told to the bot when the rule denies."""
+
+
+class Rule(Model):
+    """One rule: exactly one of `allow`, `deny`."""
+
+    allow: Match | None = None
+    deny: Match | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _explain_hold(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "hold" in value:
+            raise ValueError("`hold` needs the approvals service, which this version does not have; use `deny`")
+        return value
+
+    @model_validator(mode="after")
+    def _one_effect(self) -> Self:
+        if (self.allow is None) == (self.deny is None):
+            raise ValueError("a rule is exactly one of `allow`, `deny`")
+        if self.allow is not None and self.allow.sql.columns is not None:
+            raise ValueError("`columns` works in `deny`; to hide a column's values use `mask`")
+        return self
+
+    @property
+    def match(self) -> Match:
+        """The rule's terms, whichever its effect."""
+        match = self.allow or self.deny
+        assert match
+        return match
+
+
+class MaskMethod(StrEnum):
+    """How a masked value comes out; a type that cannot hold the replacement comes out as NULL."""
+
+    REDACT = "redact"
+    """A fixed text, `•••`."""
+    PARTIAL = "partial"
+    """The last four characters (of an e-mail address: its first letter and its domain), the rest as `*`."""
+    HASH = "hash"
+    """A keyed digest (HMAC-SHA-256, 16 hex digits): equal values stay equal, none can be guessed."""
+    NULL = "null"
+    """NULL."""
+
+
+class Mask(Model):
+    """Columns whose values come back masked."""
+
+    columns: Columns | None = None
+    """Source columns as `schema.relation.column`, followed through aliases, views and expressions."""
+    names: Strings | None = None
+    """Result columns by their label, wherever they come from; wildcards `*` and `?`, case ignored."""
+    method: Annotated[MaskMethod, Field(alias="with", strict=False)]
+    """`redact`, `partial`, `hash` or `null`."""
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if not self.columns and not self.names:
+            raise ValueError("needs `columns` or `names`")
+        return self
+
+
+class RecordLevel(StrEnum):
+    """How much of a session is recorded."""
+
+    FULL = "full"
+    """Everything both sides sent, as masked."""
+
+
+class Record(Model):
+    """What is recorded, and for how long it is kept."""
+
+    level: Annotated[RecordLevel, Field(strict=False)] = RecordLevel.FULL
+    keep: Duration = "90d"
+
+
+class TargetSelector(Model):
+    """Targets by kind or by labels; every term given must match."""
+
+    kind: str | None = None
+    labels: dict[str, str] | None = None
+
+
+class Policy(Model):
+    """A policy file. Who it applies to is said by the stack's groups and bots, or here by `subjects`."""
+
+    policy: Name
+    """The policy's name, as groups and bots refer to it."""
+    description: str | None = None
+    targets: list[Name] | TargetSelector
+    """Names of targets, or a selector by kind and labels."""
+    rules: list[Rule] = Field(min_length=1)
+    mask: list[Mask] = Field(default_factory=list[Mask])
+    record: Record = Field(default_factory=Record)
+
+
+class BundledPolicy(Policy):
+    """A policy with its subjects resolved to Entra object ids: names recycle, ids do not."""
+
+    groups: dict[Uuid, str] = Field(default_factory=dict)
+    """Object ids of the groups that it applies to, with their names for people."""
+    bots: dict[Uuid, str] = Field(default_factory=dict)
+    """Object ids of the service principals that it applies to directly, with their names."""
+
+
+class BundledBot(Model):
+    """What the gateway knows of a bot beyond its token."""
+
+    name: Name
+    owner: str
+    expires: Date | None = None
+
+
+class Bundle(Model):
+    """All policies as the gateway enforces them. `digest` stands on every audit event."""
+
+    version: int = 1
+    tenant: Uuid
+    policies: list[BundledPolicy]
+    bots: dict[Uuid, BundledBot] = Field(default_factory=dict)
+    """By the object id of the bot's service principal."""
+
+    def render(self) -> str:
+        """The bundle's one canonical form: JSON, sorted keys, two spaces, a line end."""
+        return json.dumps(self.document(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+    @property
+    def digest(self) -> str:
+        """`sha256:` and the hex digest of the rendered bundle."""
+        return "sha256:" + hashlib.sha256(self.render().encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Verifying Entra tokens and resolving groups."""

@@ -1,0 +1,1 @@
+"""Following result columns to their source, and masking values."""

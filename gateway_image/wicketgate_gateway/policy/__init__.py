@@ -1,0 +1,1 @@
+"""Compiling policies and deciding operations: the only place where a verdict is made."""

@@ -1,0 +1,1 @@
+"""The journal (no record, no execution) and the recordings of sessions."""

@@ -1,0 +1,1 @@
+"""Listeners: the only sockets of the gateway."""

@@ -1,0 +1,1 @@
+"""The one path of an operation, shared by all protocols: decide, mask, record."""

@@ -1,0 +1,1 @@
+"""Where events and sessions are kept and queried."""
