@@ -62,9 +62,15 @@ def serve(servicer: Any, *, workers: int = 16, out: IO[str] | None = None) -> No
     run_until_ended(lambda: start_provider(servicer, workers=workers), out=out)
 
 
-def run_until_ended(starter: Callable[[], tuple[grpc.Server, int]], *, out: IO[str] | None = None) -> None:
-    """Start a server, announce its port on `out` (standard output), and block until this process is to
-    end.
+def run_until_ended(
+    starter: Callable[[], tuple[grpc.Server, int]],
+    *,
+    before_stop: Callable[[], None] | None = None,
+    out: IO[str] | None = None,
+) -> None:
+    """Start a server, announce its port on `out` (standard output), and block until this process is to end.
+
+    `before_stop` then runs first: it is to make calls in flight return.
     """
     ended = threading.Event()
     parent = os.getppid()  # before anything slow: if the parent dies meanwhile, the poll below sees another
@@ -82,4 +88,6 @@ def run_until_ended(starter: Callable[[], tuple[grpc.Server, int]], *, out: IO[s
     while not ended.wait(_PARENT_POLL_SECONDS):
         if os.getppid() != parent:
             break
+    if before_stop is not None:
+        before_stop()
     server.stop(_GRACE_SECONDS).wait()

@@ -140,9 +140,7 @@ def encode_value(value: Any) -> struct_pb2.Value:
         return struct_pb2.Value(struct_value=encode(cast(Mapping[str, Any], value)))
     if isinstance(value, Iterable) and not isinstance(value, bytes | bytearray):
         items = cast(Iterable[Any], value)
-        return struct_pb2.Value(
-            list_value=struct_pb2.ListValue(values=[encode_value(item) for item in items])
-        )
+        return struct_pb2.Value(list_value=struct_pb2.ListValue(values=[encode_value(item) for item in items]))
     raise TypeError(f"a property cannot hold a `{type(value).__name__}`")
 
 
