@@ -9,7 +9,7 @@ A dangerous name is dangerous in every schema, since extensions may be installed
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import lru_cache
 from importlib import resources
 
 from wicketgate_gateway.wire.postgres.sql.model import StatementClass as C
@@ -52,9 +52,14 @@ _HARMLESS_VOLATILE = re.compile(
 )
 # `TABLESAMPLE bernoulli (10)`; and SQL syntax whose functions have no row in pg_proc.
 _SYNTAX = frozenset({"bernoulli", "system", "system_user", "current_role", "current_catalog", "user"})
-REG_TYPES: frozenset[str] = frozenset({"regclass", "regcollation", "regconfig", "regdictionary", "regnamespace", "regoper"}) | {
-    "regoperator", "regproc", "regprocedure", "regrole", "regtype",
-}  # fmt: skip
+# Casts to these look an object up by the name in a value.
+REG_TYPES: frozenset[str] = frozenset(
+    "reg" + kind
+    for kind in (
+        *("class", "collation", "config", "dictionary", "namespace", "oper"),
+        *("operator", "proc", "procedure", "role", "type"),
+    )
+)
 _DANGEROUS_RE = tuple((cls, re.compile(pattern)) for cls, pattern in _DANGEROUS)
 
 
@@ -74,7 +79,7 @@ OPERATORS: frozenset[str] = _TABLE["o"] | {"<>", "!="}
 CATALOG_RELATIONS: frozenset[str] = _TABLE["r"]
 
 
-@cache
+@lru_cache(4096)  # bounded: names come from clients
 def danger_of(name: str) -> C | None:
     """The class that calling a function of this name (in whatever schema) adds, or None for one that is not dangerous.
 

@@ -71,7 +71,6 @@ class StatementKind(StrEnum):
     REFRESH = "refresh"
     IMPORT_FOREIGN = "import_foreign"
     ADMIN = "admin"
-    EMPTY = "empty"
     OTHER = "other"
 
 
