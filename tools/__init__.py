@@ -1,0 +1,1 @@
+"""Tooling of the repository; nothing of it ships."""
