@@ -1,0 +1,115 @@
+"""The arguments of the components, as Pulumi's schema inference reads them (also from TypeScript, Go and YAML)."""
+
+from enum import StrEnum
+from typing import NotRequired, TypedDict
+
+import pulumi
+
+
+class CredentialIssuer(StrEnum):
+    """Who vouches for a workload."""
+
+    GITHUB = "github"
+    GITLAB = "gitlab"
+    KUBERNETES = "kubernetes"
+    OIDC = "oidc"
+
+
+class FederatedCredentialArgs(TypedDict):
+    """One federated credential: a workload that may act as the application without any stored key."""
+
+    kind: CredentialIssuer
+    """Which platform issues the workload's token; names the credential."""
+    issuer: str
+    """The token's `iss`, byte for byte."""
+    subject: str
+    """The token's `sub`, byte for byte; upper and lower case differ."""
+    audience: str
+    """The token's only `aud`; `api://AzureADTokenExchange` in the public cloud."""
+
+
+class GatewayIdentityArgs(TypedDict):
+    """The gateway's own registration: the audience of every token that it accepts."""
+
+    display_name: str
+    """Name of the application in Entra; unique in the tenant."""
+    deployer_object_id: pulumi.Input[str]
+    """Object id of the identity that runs `pulumi up`; stays an owner, else it could not change what it made."""
+    credentials: NotRequired[list[FederatedCredentialArgs]]
+    """How the gateway's process proves who it is when it asks Graph for groups."""
+    read_directory: NotRequired[bool]
+    """Grant `Application.Read.All` on Microsoft Graph, which resolving groups needs; true if left out. Where another
+    team grants it, say false."""
+
+
+class AgentIdentityArgs(TypedDict):
+    """The identity of one agent."""
+
+    display_name: str
+    """Name of the application in Entra; unique in the tenant."""
+    deployer_object_id: pulumi.Input[str]
+    """Object id of the identity that runs `pulumi up`."""
+    gateway_object_id: pulumi.Input[str]
+    """Object id of the gateway's service principal."""
+    credentials: NotRequired[list[FederatedCredentialArgs]]
+    """How the agent's process proves who it is."""
+
+
+class BotGroupArgs(TypedDict):
+    """A group of bots, which policies name as their subject."""
+
+    display_name: str
+    """Name of the group in Entra; unique in the tenant."""
+    deployer_object_id: pulumi.Input[str]
+    """Object id of the identity that runs `pulumi up`."""
+    description: NotRequired[str]
+    """What the group is for."""
+
+
+class BotArgs(TypedDict):
+    """One bot."""
+
+    display_name: str
+    """Name of the application in Entra; unique in the tenant."""
+    owner: str
+    """Who answers for the bot, as `group:NAME` or `person:MAIL`; written into the application's notes."""
+    deployer_object_id: pulumi.Input[str]
+    """Object id of the identity that runs `pulumi up`."""
+    gateway_object_id: pulumi.Input[str]
+    """Object id of the gateway's service principal."""
+    group_object_ids: NotRequired[list[pulumi.Input[str]]]
+    """Object ids of the bot's groups, in the order of `group_names`."""
+    group_names: NotRequired[list[str]]
+    """Short names of the bot's groups: they name the membership resources."""
+    credentials: list[FederatedCredentialArgs]
+    """The workloads that may act as this bot."""
+    enabled: NotRequired[bool]
+    """False disables the service principal: no new tokens, and the gateway ends its sessions. True if left out."""
+
+
+class PolicyBundleArgs(TypedDict):
+    """All policies of a stack, rendered for the gateway."""
+
+    tenant_id: pulumi.Input[str]
+    """The tenant's id."""
+    folder: str
+    """Folder of the policy files."""
+    policies: list[str]
+    """Names of the policies to include, each in a file `NAME.yaml`."""
+    groups: dict[str, list[str]]
+    """Per policy, the short names of the groups that it applies to."""
+    group_object_ids: dict[str, pulumi.Input[str]]
+    """Object id per short name of a group."""
+    bots: dict[str, dict[str, str]]
+    """Per bot: `owner` and, where it has one, `expires`."""
+    bot_object_ids: dict[str, pulumi.Input[str]]
+    """Object id of the service principal per bot."""
+
+
+class FederatedIdentity(TypedDict):
+    """Ids of an application in Entra."""
+
+    client_id: pulumi.Output[str]
+    """The application's client id."""
+    object_id: pulumi.Output[str]
+    """Object id of its service principal."""

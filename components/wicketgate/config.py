@@ -1,0 +1,342 @@
+"""The stack file's `wicketgate:` settings: one model, strict, with the line of every mistake.
+
+How this works: Pulumi hands the program plain JSON without places, so the stack file is parsed once more by our own
+reader, only to know where each value stands. What counts is what the engine gave.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from wicketgate.args import CredentialIssuer, FederatedCredentialArgs
+from wicketgate_gateway.contract import model, yaml
+from wicketgate_gateway.contract.errors import DocumentError, Problem, Where
+from wicketgate_gateway.contract.gateway import TOKEN_EXCHANGE_AUDIENCE, TargetKind, TlsMode
+from wicketgate_gateway.contract.values import Date, Name, Port, Uuid
+
+NAMESPACE = "wicketgate"
+_ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}\Z")
+_GITHUB_REPOSITORY = re.compile(r"[A-Za-z0-9-]+(@\d+)?/[A-Za-z0-9._-]+(@\d+)?\Z")
+MAX_CREDENTIALS = 20
+
+
+class GitHub(model.Model):
+    """A workflow of GitHub Actions."""
+
+    repository: str
+    """`owner/name`, or `owner@id/name@id` where GitHub issues immutable subjects (repositories made after
+    2026-07-15)."""
+    branch: str | None = None
+    environment: str | None = None
+    pull_request: bool = False
+    """Any pull request of the repository, from forks too where the workflow allows it."""
+
+    @model_validator(mode="after")
+    def _one_context(self) -> Self:
+        if not _GITHUB_REPOSITORY.match(self.repository):
+            raise ValueError("`repository` must be `owner/name`, or `owner@id/name@id`")
+        if sum(bool(c) for c in (self.branch, self.environment, self.pull_request)) != 1:
+            raise ValueError("needs exactly one of `branch`, `environment`, `pullRequest`")
+        return self
+
+    def resolve(self) -> FederatedCredentialArgs:
+        """Issuer and subject, as GitHub's OIDC reference says."""
+        if self.branch:
+            context = f"ref:refs/heads/{self.branch}"
+        else:
+            context = f"environment:{self.environment}" if self.environment else "pull_request"
+        return {
+            "kind": CredentialIssuer.GITHUB,
+            "issuer": "https://token.actions.githubusercontent.com",
+            "subject": f"repo:{self.repository}:{context}",
+            "audience": TOKEN_EXCHANGE_AUDIENCE,
+        }
+
+
+class GitLab(model.Model):
+    """A pipeline of GitLab, by the project's id, which never changes hands as its path does."""
+
+    issuer: str = "https://gitlab.com"
+    project_id: int
+    branch: str
+
+    def resolve(self) -> FederatedCredentialArgs:
+        """Issuer and subject, as GitLab's ID token reference says."""
+        return {
+            "kind": CredentialIssuer.GITLAB,
+            "issuer": self.issuer,
+            "subject": f"project_id:{self.project_id}:ref_type:branch:ref:{self.branch}",
+            "audience": TOKEN_EXCHANGE_AUDIENCE,
+        }
+
+
+class Kubernetes(model.Model):
+    """A service account of a cluster whose issuer Entra can reach."""
+
+    issuer: str
+    namespace: Name
+    service_account: str
+
+    def resolve(self) -> FederatedCredentialArgs:
+        """Issuer and subject of projected service account tokens."""
+        return {
+            "kind": CredentialIssuer.KUBERNETES,
+            "issuer": self.issuer,
+            "subject": f"system:serviceaccount:{self.namespace}:{self.service_account}",
+            "audience": TOKEN_EXCHANGE_AUDIENCE,
+        }
+
+
+class Oidc(model.Model):
+    """Any other issuer of RS256-signed tokens that Entra can reach."""
+
+    issuer: str
+    subject: str
+    audience: str = TOKEN_EXCHANGE_AUDIENCE
+
+    @model_validator(mode="after")
+    def _exact(self) -> Self:
+        if not self.issuer.startswith("https://"):
+            raise ValueError("`issuer` must be an https URL: Entra fetches its keys")
+        if "*" in self.subject or len(self.subject) > 600 or not self.subject:
+            raise ValueError("`subject` must be one exact value of at most 600 characters")
+        return self
+
+    def resolve(self) -> FederatedCredentialArgs:
+        """Issuer and subject as given."""
+        return {
+            "kind": CredentialIssuer.OIDC,
+            "issuer": self.issuer,
+            "subject": self.subject,
+            "audience": self.audience,
+        }
+
+
+class Credential(model.Model):
+    """One federated credential, by the platform that vouches for the workload."""
+
+    github: GitHub | None = None
+    gitlab: GitLab | None = None
+    kubernetes: Kubernetes | None = None
+    oidc: Oidc | None = None
+
+    @model_validator(mode="after")
+    def _one_platform(self) -> Self:
+        if sum(p is not None for p in (self.github, self.gitlab, self.kubernetes, self.oidc)) != 1:
+            raise ValueError("a credential is exactly one of `github`, `gitlab`, `kubernetes`, `oidc`")
+        return self
+
+    def resolve(self) -> FederatedCredentialArgs:
+        """The credential as Entra stores it."""
+        source = self.github or self.gitlab or self.kubernetes or self.oidc
+        assert source
+        return source.resolve()
+
+
+def _distinct(value: Any) -> Any:
+    if isinstance(value, list) and len(value) > MAX_CREDENTIALS:
+        raise ValueError(f"Entra takes at most {MAX_CREDENTIALS} federated credentials for each application")
+    return value
+
+
+Credentials = Annotated[list[Credential], BeforeValidator(_distinct)]
+
+
+class LocalDeploy(model.Model):
+    """Gateway and agent as processes on this machine: the quickstart and development."""
+
+    kind: Literal["local"]
+    folder: str
+    """Folder for the rendered files and the processes' state."""
+    certificate_file: str
+    key_file: str
+    ca_file: str
+    """The CA of the gateway's certificate, for clients and agents."""
+    token_folder: str
+    """Folder with the platform's token of each workload, `NAME.jwt`: `gateway`, and each agent's and bot's name."""
+    secret_folder: str
+    """Folder with a folder per secret that targets name, and in it the files `username` and `password`."""
+
+
+class Gateway(model.Model):
+    """The gateway."""
+
+    name: Name = "gate"
+    host: str
+    postgres_port: Port = 5432
+    agents_port: Port = 8443
+    credentials: Credentials = Field(default_factory=list[Credential])
+    read_directory: bool = True
+    """Whether this stack grants the gateway `Application.Read.All` on Graph."""
+    deploy: LocalDeploy
+
+
+class Agent(model.Model):
+    """An agent: runs beside targets, holds their credentials."""
+
+    credentials: Credentials
+
+
+class SecretCredential(model.Model):
+    """A target's credential: the name of a secret that the platform mounts for the agent."""
+
+    secret: Name
+
+
+class Target(model.Model):
+    """Something that bots reach."""
+
+    kind: Annotated[TargetKind, Field(strict=False)]
+    address: str
+    database: str
+    agent: Name
+    labels: dict[str, str] = Field(default_factory=dict[str, str])
+    credential: SecretCredential
+    tls: Annotated[TlsMode, Field(strict=False)] = TlsMode.VERIFY_FULL
+    ca_file: str | None = None
+
+    @model_validator(mode="after")
+    def _address(self) -> Self:
+        host, _, port = self.address.rpartition(":")
+        if not host or not port.isdigit() or int(port) > 65535:
+            raise ValueError("`address` must be `host:port`")
+        return self
+
+
+class Group(model.Model):
+    """A group of bots and the policies that apply to its members."""
+
+    policies: list[Name]
+    description: str | None = None
+
+
+class Bot(model.Model):
+    """A bot. Six lines onboard one."""
+
+    owner: str
+    groups: list[Name] = Field(min_length=1)
+    expires: Date
+    credentials: Annotated[Credentials, Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _owner(self) -> Self:
+        if not re.match(r"(group|person):\S+\Z", self.owner):
+            raise ValueError("`owner` must be `group:NAME` or `person:MAIL`")
+        return self
+
+    @property
+    def expired(self) -> bool:
+        """Whether its last day (UTC) is over."""
+        return datetime.date.fromisoformat(self.expires) < datetime.datetime.now(datetime.UTC).date()
+
+
+class Entra(model.Model):
+    """Where the tenant is; left out, the public cloud."""
+
+    authority: str = "https://login.microsoftonline.com"
+    graph: str = "https://graph.microsoft.com"
+    ca_file: str | None = None
+
+
+class StackConfig(model.Model):
+    """All settings of a stack."""
+
+    entra: Entra = Field(default_factory=Entra)
+    policy_folder: str = "policies/access"
+    prefix: str = Field(default="wicketgate", min_length=1, max_length=40)
+    """Beginning of every display name in Entra."""
+    gateway: Gateway
+    agents: dict[Name, Agent]
+    targets: dict[Name, Target]
+    groups: dict[Name, Group]
+    bots: dict[Name, Bot] = Field(default_factory=dict[Name, Bot])
+    tenant: Uuid | None = None
+    """The tenant that this stack belongs to; `up` against another one is refused. Left out, any."""
+
+
+def load(values: dict[str, Any], stack_file: Path | None = None) -> StackConfig:
+    """Validate the stack's `wicketgate:` settings.
+
+    `values` maps names without the namespace to what the engine gave; `stack_file` is read for the places only.
+    `${NAME}` as a whole value is replaced by that environment variable. Raises DocumentError.
+    """
+    places = _places(stack_file)
+    path = str(stack_file) if stack_file else "stack settings"
+    document = yaml.Document(path, None, places)
+    problems: list[Problem] = []
+    data = _resolve(values, (), document, problems)
+    if problems:
+        raise DocumentError(problems)
+    config = model.validate(StackConfig, yaml.Document(path, data, places))
+    problems = _dangling(config, document)
+    if problems:
+        raise DocumentError(problems)
+    return config
+
+
+def _places(stack_file: Path | None) -> dict[yaml.Path, Where]:
+    if stack_file is None or not stack_file.is_file():
+        return {}
+    document = yaml.parse(stack_file.read_text("utf-8"), str(stack_file))
+    prefix = f"{NAMESPACE}:"
+    return {
+        (step.removeprefix(prefix), *rest): where
+        for (top, step, *rest), where in ((p, w) for p, w in document.places.items() if len(p) > 1)
+        if top == "config" and isinstance(step, str) and step.startswith(prefix)
+    }
+
+
+def _resolve(value: Any, path: yaml.Path, document: yaml.Document, problems: list[Problem]) -> Any:
+    if isinstance(value, dict):
+        return {k: _resolve(v, (*path, k), document, problems) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_resolve(v, (*path, i), document, problems) for i, v in enumerate(value)]
+    if isinstance(value, str) and (match := _ENVIRONMENT.match(value)):
+        found = os.environ.get(match[1])
+        if found is None:
+            term = ".".join(map(str, path))
+            problems.append(
+                Problem(f"the environment variable `{match[1]}` is not set", "set it", document.where(path), term)
+            )
+            return None
+        return yaml.parse(found, match[1]).data if re.fullmatch(r"\d+", found) else found
+    return value
+
+
+def _dangling(config: StackConfig, document: yaml.Document) -> list[Problem]:
+    found: list[Problem] = []
+
+    def check(name: str, known: Any, what: str, *path: str | int) -> None:
+        if name not in known:
+            names = ", ".join(f"`{k}`" for k in known) or "none yet"
+            term = ".".join(map(str, path))
+            found.append(Problem(f"there is no {what} `{name}`", f"known: {names}", document.where(path), term))
+
+    for name, target in config.targets.items():
+        check(target.agent, config.agents, "agent", "targets", name, "agent")
+    for name, bot in config.bots.items():
+        for i, group in enumerate(bot.groups):
+            check(group, config.groups, "group", "bots", name, "groups", i)
+    workloads = ["gateway", *config.agents, *config.bots]
+    clash = sorted({w for w in workloads if workloads.count(w) > 1})
+    for name in clash:
+        where = document.where(("bots", name))
+        found.append(Problem(f"`{name}` names two workloads", "give the bot or agent another name", where))
+    for name, item in (*config.agents.items(), *config.bots.items(), ("gateway", config.gateway)):
+        seen: set[tuple[str, str]] = set()
+        section = "agents" if name in config.agents else "bots"
+        path = ("gateway",) if item is config.gateway else (section, name)
+        for i, credential in enumerate(item.credentials):
+            resolved = credential.resolve()
+            key = (resolved["issuer"], resolved["subject"])
+            if key in seen:
+                where = document.where((*path, "credentials", i))
+                found.append(Problem("the same issuer and subject stand twice", "remove one", where))
+            seen.add(key)
+    return found

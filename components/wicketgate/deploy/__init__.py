@@ -1,0 +1,1 @@
+"""Deployments: one description, rendered for each kind of place."""

@@ -1,0 +1,132 @@
+"""One description of a deployment; every kind of place (local, Compose, Kubernetes) renders its files from it.
+
+Pure functions: plain values in, documents out. What differs between places is in `Place`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import yaml
+
+from wicketgate.config import StackConfig
+from wicketgate_gateway.contract.gateway import (
+    AgentConfig,
+    AgentTarget,
+    ClientConfig,
+    Endpoint,
+    Entra,
+    GatewayConfig,
+    GatewayListeners,
+    GatewayTarget,
+    Listen,
+    ServerTls,
+    Workload,
+)
+from wicketgate_gateway.contract.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Identities:
+    """Ids that exist once Entra has answered."""
+
+    tenant: str
+    gateway_client_id: str
+    agents: Mapping[str, tuple[str, str]]
+    """Per agent: client id, object id."""
+    bots: Mapping[str, str]
+    """Per bot: client id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where things are on the machine or in the container that runs them."""
+
+    state: str
+    bundle_file: str
+    certificate_file: str
+    key_file: str
+    ca_file: str
+    listen_host: str
+    token_folder: str
+    secret_folder: str
+
+    def workload(self, client_id: str, name: str) -> Workload:
+        """The identity of the process `name`."""
+        return Workload(client_id=client_id, token_file=f"{self.token_folder}/{name}.jwt")
+
+
+def _entra(config: StackConfig, tenant: str) -> Entra:
+    return Entra(
+        tenant=tenant, authority=config.entra.authority, graph=config.entra.graph, ca_file=config.entra.ca_file
+    )
+
+
+def gateway(config: StackConfig, ids: Identities, place: Place) -> GatewayConfig:
+    """`gateway.yaml`."""
+    settings = config.gateway
+    return GatewayConfig(
+        version=1,
+        name=settings.name,
+        entra=_entra(config, ids.tenant),
+        audience=ids.gateway_client_id,
+        workload=place.workload(ids.gateway_client_id, "gateway"),
+        agents={object_id: name for name, (_, object_id) in sorted(ids.agents.items())},
+        listen=GatewayListeners(
+            postgres=Listen(host=place.listen_host, port=settings.postgres_port),
+            agents=Listen(host=place.listen_host, port=settings.agents_port),
+        ),
+        tls=ServerTls(certificate_file=place.certificate_file, key_file=place.key_file),
+        state=place.state,
+        policies=place.bundle_file,
+        targets={
+            name: GatewayTarget(kind=target.kind, agent=target.agent, labels=dict(sorted(target.labels.items())))
+            for name, target in sorted(config.targets.items())
+        },
+    )
+
+
+def agent(config: StackConfig, ids: Identities, place: Place, name: str) -> AgentConfig:
+    """`agent.yaml` of the agent `name`."""
+    client_id, _ = ids.agents[name]
+    return AgentConfig(
+        version=1,
+        name=name,
+        gateways=[Endpoint(host=config.gateway.host, port=config.gateway.agents_port, ca_file=place.ca_file)],
+        entra=_entra(config, ids.tenant),
+        audience=ids.gateway_client_id,
+        workload=place.workload(client_id, name),
+        targets={
+            target_name: AgentTarget(
+                kind=target.kind,
+                address=target.address,
+                database=target.database,
+                tls=target.tls,
+                ca_file=target.ca_file,
+                credential=f"{place.secret_folder}/{target.credential.secret}",
+            )
+            for target_name, target in sorted(config.targets.items())
+            if target.agent == name
+        },
+    )
+
+
+def client(config: StackConfig, ids: Identities, place: Place, name: str) -> ClientConfig:
+    """`client.yaml` of the bot `name`: what its machine needs; nothing in it is secret."""
+    allowed = {p for group in config.bots[name].groups for p in config.groups[group].policies}
+    return ClientConfig(
+        version=1,
+        bot=name,
+        entra=_entra(config, ids.tenant),
+        audience=ids.gateway_client_id,
+        workload=place.workload(ids.bots[name], name),
+        gateway=Endpoint(host=config.gateway.host, port=config.gateway.postgres_port, ca_file=place.ca_file),
+        targets={target_name: target.kind for target_name, target in sorted(config.targets.items()) if allowed},
+    )
+
+
+def render(document: Model, what: str) -> str:
+    """A document as YAML, the same bytes for the same content."""
+    body = yaml.safe_dump(document.document(), sort_keys=False, allow_unicode=True, width=120)
+    return f"# {what}; rendered by `pulumi up`, which overwrites changes made here.\n{body}"

@@ -1,0 +1,1 @@
+"""Entra identities as Pulumi components."""

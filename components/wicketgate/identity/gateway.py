@@ -1,0 +1,82 @@
+"""The gateway's own registration: the one audience that it accepts, and the roles that let bots and agents in."""
+
+import pulumi
+import pulumi_azuread as azuread
+
+from wicketgate.args import GatewayIdentityArgs
+from wicketgate.identity import roles
+from wicketgate.identity.credentials import federate
+from wicketgate_gateway.contract.gateway import AGENT_ROLE, BOT_ROLE
+
+
+def _role(value: str, description: str, members: str) -> azuread.ApplicationAppRoleArgs:
+    return azuread.ApplicationAppRoleArgs(
+        id=roles.role_id(value),
+        value=value,
+        display_name=value,
+        description=description,
+        allowed_member_types=[members],
+        enabled=True,
+    )
+
+
+class GatewayIdentity(pulumi.ComponentResource):
+    """Application and service principal of the gateway.
+
+    v2.0 tokens only; assignment required, so that no other client of the tenant gets a token for it; the claim `idtyp`
+    in every access token, so that its absence is an error.
+    """
+
+    client_id: pulumi.Output[str]
+    """Client id: the audience of all tokens."""
+    object_id: pulumi.Output[str]
+    """Object id of the service principal, on which roles are assigned."""
+
+    def __init__(self, name: str, args: GatewayIdentityArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("wicketgate:index:GatewayIdentity", name, dict(args), opts)
+        child = pulumi.ResourceOptions(parent=self)
+        application = azuread.Application(
+            f"{name}-application",
+            display_name=args["display_name"],
+            sign_in_audience="AzureADMyOrg",
+            prevent_duplicate_names=True,
+            owners=[args["deployer_object_id"]],
+            api=azuread.ApplicationApiArgs(requested_access_token_version=2),
+            optional_claims=azuread.ApplicationOptionalClaimsArgs(
+                access_tokens=[
+                    azuread.ApplicationOptionalClaimsAccessTokenArgs(
+                        name="idtyp", additional_properties=["include_user_token"]
+                    )
+                ]
+            ),
+            app_roles=[
+                _role(BOT_ROLE, "Open sessions with targets as a bot.", "Application"),
+                _role(AGENT_ROLE, "Connect as an agent that holds target credentials.", "Application"),
+                _role("Session.Read", "Search the audit trail and replay sessions.", "User"),
+                _role("Approval.Decide", "Approve or deny held operations.", "User"),
+                _role("Gateway.Admin", "End sessions and administer the gateway.", "User"),
+            ],
+            opts=child,
+        )
+        principal = azuread.ServicePrincipal(
+            f"{name}-principal",
+            client_id=application.client_id,
+            app_role_assignment_required=True,
+            owners=[args["deployer_object_id"]],
+            opts=child,
+        )
+        federate(name, application, args.get("credentials", []), self)
+        if args.get("read_directory", True):
+            graph = azuread.get_service_principal_output(
+                client_id=roles.GRAPH_CLIENT_ID, opts=pulumi.InvokeOutputOptions(parent=self)
+            )
+            azuread.AppRoleAssignment(
+                f"{name}-read-directory",
+                app_role_id=roles.APPLICATION_READ_ALL,
+                principal_object_id=principal.object_id,
+                resource_object_id=graph.object_id,
+                opts=child,
+            )
+        self.client_id = application.client_id
+        self.object_id = principal.object_id
+        self.register_outputs({"clientId": self.client_id, "objectId": self.object_id})

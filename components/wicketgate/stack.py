@@ -1,0 +1,149 @@
+"""From a stack's settings to its components: what `stacks/__main__.py` runs, and any program of a team's own can."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pulumi
+
+from wicketgate import config as stack_config
+from wicketgate.args import BotArgs
+from wicketgate.config import StackConfig
+from wicketgate.deploy.local import LocalDeployment
+from wicketgate.identity.agent import AgentIdentity
+from wicketgate.identity.bot import Bot
+from wicketgate.identity.gateway import GatewayIdentity
+from wicketgate.identity.group import BotGroup
+from wicketgate.policy.bundle import PolicyBundle
+from wicketgate_gateway.contract.errors import DocumentError
+
+
+@dataclass(frozen=True, slots=True)
+class AccessStack:
+    """What a stack exports."""
+
+    tenant: str
+    audience: pulumi.Output[str]
+    bots: dict[str, pulumi.Output[str]]
+    """Client id per bot."""
+    policy: pulumi.Output[str]
+    """Digest of the policy bundle."""
+    folder: pulumi.Output[str]
+
+
+def settings(stack_file: Path) -> StackConfig:
+    """The stack's `wicketgate:` settings; ends the program with every mistake, by line, if there is one."""
+    given = pulumi.Config(stack_config.NAMESPACE)
+    prefix = f"{stack_config.NAMESPACE}:"
+    values: dict[str, Any] = {}
+    # Set in the process by tests and inline programs, in the environment by the language host.
+    for key in sorted({*pulumi.runtime.config.CONFIG.get(), *pulumi.runtime.config.get_config_env()}):
+        if key.startswith(prefix):
+            name = key.removeprefix(prefix)
+            text = given.require(name)
+            values[name] = given.require_object(name) if text[:1] in "[{" else text
+    try:
+        return stack_config.load(values, stack_file)
+    except DocumentError as error:
+        raise pulumi.RunError(str(error)) from None
+
+
+def access_stack(config: StackConfig, root: Path, client: Any) -> AccessStack:
+    """Create all components. `client` is what `azuread.get_client_config()` gave: tenant and deployer.
+
+    Raises pulumi.RunError if the provider's tenant is not the stack's, or a policy file is wrong.
+    """
+    if config.tenant is not None and config.tenant != client.tenant_id:
+        message = f"this stack belongs to the tenant `{config.tenant}`, and you are signed in to `{client.tenant_id}`"
+        raise pulumi.RunError(f"{message}; sign in to the other tenant, or change `wicketgate:tenant`")
+    deployer: str = client.object_id
+    gateway = GatewayIdentity(
+        "gateway",
+        {
+            "display_name": f"{config.prefix}-{config.gateway.name}",
+            "deployer_object_id": deployer,
+            "credentials": [c.resolve() for c in config.gateway.credentials],
+            "read_directory": config.gateway.read_directory,
+        },
+    )
+    agents = {
+        name: AgentIdentity(
+            f"agent-{name}",
+            {
+                "display_name": f"{config.prefix}-agent-{name}",
+                "deployer_object_id": deployer,
+                "gateway_object_id": gateway.object_id,
+                "credentials": [c.resolve() for c in agent.credentials],
+            },
+        )
+        for name, agent in sorted(config.agents.items())
+    }
+    groups = {
+        name: BotGroup(
+            f"group-{name}",
+            {
+                "display_name": f"{config.prefix}-{name}",
+                "deployer_object_id": deployer,
+                "description": group.description or "Bots of Wicketgate; managed by Pulumi.",
+            },
+        )
+        for name, group in sorted(config.groups.items())
+    }
+    bots = {name: _bot(config, name, deployer, gateway, groups) for name in sorted(config.bots)}
+    try:
+        bundle = _bundle(config, root, client.tenant_id, groups, bots)
+    except DocumentError as error:
+        raise pulumi.RunError(str(error)) from None
+    deployment = LocalDeployment(
+        "local",
+        {
+            "config": config,
+            "tenant_id": client.tenant_id,
+            "gateway_client_id": gateway.client_id,
+            "agents": {n: pulumi.Output.all(a.client_id, a.object_id) for n, a in agents.items()},
+            "bots": {n: b.client_id for n, b in bots.items()},
+            "bundle": bundle.content,
+        },
+    )
+    return AccessStack(
+        tenant=client.tenant_id,
+        audience=gateway.client_id,
+        bots={n: b.client_id for n, b in bots.items()},
+        policy=bundle.digest,
+        folder=deployment.folder,
+    )
+
+
+def _bot(config: StackConfig, name: str, deployer: str, gateway: GatewayIdentity, groups: dict[str, BotGroup]) -> Bot:
+    bot = config.bots[name]
+    if bot.expired:
+        pulumi.log.warn(f"the bot `{name}` expired on {bot.expires}: its service principal is disabled")
+    args: BotArgs = {
+        "display_name": f"{config.prefix}-bot-{name}",
+        "owner": bot.owner,
+        "deployer_object_id": deployer,
+        "gateway_object_id": gateway.object_id,
+        "group_names": bot.groups,
+        "group_object_ids": [groups[g].object_id for g in bot.groups],
+        "credentials": [c.resolve() for c in bot.credentials],
+        "enabled": not bot.expired,
+    }
+    return Bot(f"bot-{name}", args)
+
+
+def _bundle(
+    config: StackConfig, root: Path, tenant: str, groups: dict[str, BotGroup], bots: dict[str, Bot]
+) -> PolicyBundle:
+    policies = sorted({p for g in config.groups.values() for p in g.policies})
+    return PolicyBundle(
+        "policies",
+        {
+            "tenant_id": tenant,
+            "folder": str(root / config.policy_folder),
+            "policies": policies,
+            "groups": {p: [n for n, g in sorted(config.groups.items()) if p in g.policies] for p in policies},
+            "group_object_ids": {n: g.object_id for n, g in groups.items()},
+            "bots": {n: {"owner": b.owner, "expires": b.expires} for n, b in config.bots.items()},
+            "bot_object_ids": {n: b.object_id for n, b in bots.items()},
+        },
+    )

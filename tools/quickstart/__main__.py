@@ -1,0 +1,5 @@
+"""`python -m tools.quickstart`."""
+
+from tools.quickstart.main import entry
+
+entry()

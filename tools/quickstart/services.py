@@ -1,0 +1,240 @@
+"""What the stack needs locally: workload issuer, emulated Entra, demo database; and what it yields: gateway, agent."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tools.quickstart import processes
+from tools.quickstart.layout import BOT, DEPLOYER_CLIENT, ROOT, STACK, TARGET, TENANT, Layout
+from wicketgate.testing.certs import CertificateAuthority
+from wicketgate.testing.postgres import PostgresServer
+from wicketgate_gateway.contract.gateway import TOKEN_EXCHANGE_AUDIENCE
+
+DEPLOYER_SUBJECT = "system:serviceaccount:wicketgate:deployer"
+SUBJECTS = {
+    "deployer": DEPLOYER_SUBJECT,
+    "gateway": "system:serviceaccount:wicketgate:gateway",
+    "desk": "system:serviceaccount:wicketgate:agent",
+}
+BUNDLE = "ca-bundle.pem"
+
+
+def certificates(layout: Layout) -> None:
+    """One throwaway CA for all, the gateway's certificate, and a bundle of system roots and that CA."""
+    ca = CertificateAuthority.open(layout.path("ca"), name="Wicketgate quickstart CA")
+    if not layout.path("tls", "gateway.pem").exists():
+        layout.path("tls").mkdir(exist_ok=True, mode=0o700)
+        ca.issue_files(layout.path("tls"), "gateway", ["127.0.0.1", "localhost"])
+    if not layout.path("ca", BUNDLE).exists():
+        ca.write_bundle(layout.path("ca", BUNDLE))
+
+
+def environment(layout: Layout) -> dict[str, str]:
+    """The environment of our processes: the quickstart's CA beside the system's."""
+    return {**os.environ, "SSL_CERT_FILE": str(layout.path("ca", BUNDLE)), "PYTHONUNBUFFERED": "1"}
+
+
+def stack_bots() -> dict[str, str]:
+    """Subject of the first federated credential of each bot in the stack file: whom the issuer vouches for."""
+    data: dict[str, Any] = yaml.safe_load((ROOT / "stacks" / f"Pulumi.{STACK}.yaml").read_text())["config"]
+    found: dict[str, str] = {}
+    for name, bot in (data.get("wicketgate:bots") or {}).items():
+        for credential in bot.get("credentials", []):
+            if "oidc" in credential:
+                found[name] = credential["oidc"]["subject"]
+                break
+    return found
+
+
+def issuer(layout: Layout) -> bool:
+    """Start the workload issuer, which keeps a token file for every workload as a cluster's kubelet does.
+
+    Gives whether it had to be started (or started again, since the stack file names other bots).
+    """
+    folder = layout.path("issuer")
+    folder.mkdir(exist_ok=True, mode=0o700)
+    tokens = layout.path("tokens")
+    tokens.mkdir(exist_ok=True, mode=0o700)
+    wanted = {
+        "projected": [
+            {"subject": subject, "audience": TOKEN_EXCHANGE_AUDIENCE, "path": str(tokens / f"{name}.jwt")}
+            for name, subject in sorted({**SUBJECTS, **stack_bots()}.items())
+        ]
+    }
+    config = folder / "issuer.json"
+    text = json.dumps(wanted, indent=2)
+    up = processes.running(layout.folder, "issuer")
+    settings = layout.path("issuer-config.json")
+    if up and settings.is_file() and settings.read_text() == text:
+        return False
+    processes.stop(layout.folder, "issuer")
+    settings.write_text(text)
+    config.unlink(missing_ok=True)
+    processes.start(
+        layout.folder,
+        "issuer",
+        [
+            sys.executable,
+            "-m",
+            "wicketgate.testing.issuer",
+            "--state",
+            str(folder),
+            "--ca-dir",
+            str(layout.path("ca")),
+            "--port",
+            str(layout.ports["issuer"]),
+            "--config",
+            str(settings),
+        ],
+        log=layout.log("issuer"),
+        env=environment(layout),
+        ready=lambda: config.is_file() and all(Path(p["path"]).is_file() for p in wanted["projected"]),
+    )
+    return True
+
+
+def entra(layout: Layout) -> bool:
+    """Start the Entra and Graph emulator with the deployer seeded; gives whether it had to be started."""
+    if processes.running(layout.folder, "entra"):
+        return False
+    folder = layout.path("entra")
+    folder.mkdir(exist_ok=True, mode=0o700)
+    seed = layout.path("entra-seed.json")
+    seed.write_text(json.dumps(_seed(layout), indent=2))
+    ready = folder / "emulator.json"
+    ready.unlink(missing_ok=True)
+    processes.start(
+        layout.folder,
+        "entra",
+        [
+            sys.executable,
+            "-m",
+            "wicketgate.testing.entra",
+            "--state",
+            str(folder),
+            "--ca-dir",
+            str(layout.path("ca")),
+            "--port",
+            str(layout.ports["entra"]),
+            "--tenant",
+            TENANT,
+            "--trust",
+            str(layout.ca),
+            "--seed",
+            str(seed),
+        ],
+        log=layout.log("entra"),
+        env=environment(layout),
+        ready=ready.is_file,
+    )
+    return True
+
+
+def _seed(layout: Layout) -> dict[str, Any]:
+    return {
+        "deployer": {
+            "clientId": DEPLOYER_CLIENT,
+            "federatedCredentials": [
+                {"issuer": layout.issuer, "subject": DEPLOYER_SUBJECT, "audience": TOKEN_EXCHANGE_AUDIENCE}
+            ],
+        },
+    }
+
+
+def database(layout: Layout) -> PostgresServer:
+    """Start the demo database; at the first start make the tables and the agent's own role.
+
+    The role's password is made here, handed to the server on standard input and written into the agent's secret: it
+    stands nowhere else.
+    """
+    server = PostgresServer(layout.path("postgres"), durable=True)
+    server.start()
+    if server.pid is not None:
+        processes.adopt(layout.folder, "postgres", server.pid)
+    secret = layout.path("secrets", TARGET)
+    if not (secret / "password").exists():
+        password = secrets.token_urlsafe(24)
+        server.create_user("wicketgate", password)
+        server.create_database("orders")
+        server.sql((Path(__file__).parent / "demo.sql").read_text(), "orders")
+        secret.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name, value in (("username", "wicketgate"), ("password", password)):
+            with os.fdopen(os.open(secret / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                file.write(value)
+    return server
+
+
+def gateway(layout: Layout) -> bool:
+    """Start the gateway from the rendered `gateway.yaml`; gives whether it had to be started."""
+    config = layout.rendered / "gateway.yaml"
+    if not _changed(layout, "gateway", config):
+        return False
+    ports = layout.rendered / "state" / "ports.json"
+    ports.unlink(missing_ok=True)
+    processes.start(
+        layout.folder,
+        "gateway",
+        [sys.executable, "-m", "wicketgate_gateway.server", "--config", str(config)],
+        log=layout.log("gateway"),
+        env=environment(layout),
+        ready=ports.is_file,
+    )
+    return True
+
+
+def agent(layout: Layout) -> bool:
+    """Start the agent from the rendered `agent.yaml`; gives whether it had to be started."""
+    config = layout.rendered / "agents" / "desk.yaml"
+    if not _changed(layout, "agent", config):
+        return False
+    processes.start(
+        layout.folder,
+        "agent",
+        [sys.executable, "-m", "wicketgate_gateway.agent", "--config", str(config)],
+        log=layout.log("agent"),
+        env=environment(layout),
+        ready=lambda: True,
+    )
+    return True
+
+
+def _changed(layout: Layout, name: str, config: Path) -> bool:
+    """Whether `name` must be started: it does not run, or runs on another text of its configuration."""
+    seen = layout.path("run", f"{name}.config")
+    text = config.read_text()
+    if processes.running(layout.folder, name) and seen.is_file() and seen.read_text() == text:
+        return False
+    processes.stop(layout.folder, name)
+    seen.parent.mkdir(exist_ok=True)
+    seen.write_text(text)
+    return True
+
+
+NAMES = ("agent", "gateway", "entra", "issuer", "postgres")
+"""All processes, in the order in which they are ended."""
+
+
+def stop(layout: Layout) -> list[str]:
+    """End all processes; gives the names of those that ran."""
+    import signal
+
+    return [
+        name
+        for name in NAMES
+        if processes.stop(layout.folder, name, signal_number=signal.SIGINT if name == "postgres" else signal.SIGTERM)
+    ]
+
+
+def pids(layout: Layout) -> dict[str, int]:
+    """Pid per running process."""
+    return {name: pid for name in NAMES if (pid := processes.running(layout.folder, name)) is not None}
+
+
+__all__ = ["BOT", "agent", "certificates", "database", "entra", "environment", "gateway", "issuer", "pids", "stop"]
