@@ -67,7 +67,7 @@ wicketgate_find_uv() {
         wicketgate_die "\`$WICKETGATE_SYSTEM_PYTHON\` has neither pip nor venv; install uv, or python3-venv, and try again"
       WICKETGATE_SYSTEM_PYTHON="$scratch/venv/bin/python"
     fi
-    "$WICKETGATE_SYSTEM_PYTHON" -m pip install --quiet --disable-pip-version-check --no-warn-script-location \
+    "$WICKETGATE_SYSTEM_PYTHON" -m pip install --quiet --disable-pip-version-check --no-warn-script-location --root-user-action=ignore \
       --target "$scratch/uv" "uv==$WICKETGATE_UV_VERSION" >&2 ||
       wicketgate_die "uv $WICKETGATE_UV_VERSION could not be installed with pip; install uv yourself and try again"
     # Another run may have been faster; either result is the same.
@@ -76,6 +76,15 @@ wicketgate_find_uv() {
     rm -rf "$scratch"
   fi
   export PATH="$folder/bin:$PATH"
+}
+
+# The dependency groups that this machine can have beside the default ones: the native core needs a Rust compiler.
+wicketgate_groups() {
+  if command -v cargo >/dev/null && command -v cc >/dev/null; then
+    printf -- '--group native'
+  else
+    wicketgate_say 'no Rust and C compiler on PATH: the pure-Python parser takes over, with statements up to 8 KB'
+  fi
 }
 
 wicketgate_sync() {

@@ -90,7 +90,7 @@ def _run(layout: Layout, story: Story, options: argparse.Namespace) -> int:
     quiet = options.json or options.env
     if not quiet:
         story.say("\nWicketgate quickstart: one bot, from its lines in the stack file to psql's answer\n", "bold")
-    engine = provide(progress=story.progress)
+    engine = provide(folder=layout.path("engine"), progress=story.progress)
     story.done("Pulumi engine", engine.story)
     services.certificates(layout)
     services.issuer(layout)

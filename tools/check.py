@@ -1,0 +1,70 @@
+"""`./test`: lint, types, the dependency law, then all tests; one line a step, and the whole output of what failed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+PYTHON_PATHS = ("components", "gateway_image", "stacks", "tools", "bench", "tests")
+
+STATIC: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("lint", ("ruff", "check", *PYTHON_PATHS)),
+    ("format", ("ruff", "format", "--check", *PYTHON_PATHS)),
+    ("types", ("basedpyright",)),
+    ("dependency law", ("lint-imports",)),
+)
+LEFT_OUT = "not slow and not build and not root"
+
+
+def _static() -> bool:
+    """Run the static checks; gives whether all passed."""
+    good = True
+    for name, (program, *arguments) in STATIC:
+        started = time.monotonic()
+        result = subprocess.run(
+            [BIN / program, *arguments],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        mark = "ok" if result.returncode == 0 else "FAILED"
+        print(f"  {name:<16}{mark:<8}{time.monotonic() - started:5.1f} s", flush=True)
+        if result.returncode:
+            print(result.stdout, flush=True)
+            good = False
+    return good
+
+
+def _pytest(arguments: Sequence[str]) -> int:
+    environment = {**os.environ, "PULUMI_ERROR_OUTPUT_STRING": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run([BIN / "pytest", *arguments], cwd=ROOT, env=environment, check=False).returncode
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run it; gives the exit status."""
+    parser = argparse.ArgumentParser(prog="./test", description="Lint, types, the dependency law and all tests.")
+    parser.add_argument("--fast", action="store_true", help="leave out what needs a build or root, and what is slow")
+    options, rest = parser.parse_known_args(argv)
+    if rest:
+        return _pytest(rest)
+    good = _static()
+    workers = ["-n", str(max(2, min(4, os.cpu_count() or 2))), "--dist", "loadfile"]
+    if options.fast:
+        print("  --fast: left out are the tests marked slow, build and root; `./test` runs them", flush=True)
+        status = _pytest([*workers, "-q", "-m", LEFT_OUT])
+    else:
+        status = _pytest([*workers, "-q", "--durations=15"])
+    return status or (0 if good else 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
