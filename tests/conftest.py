@@ -1,6 +1,7 @@
 """Fixtures that every test may use."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,3 +19,21 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
     folder: Path = tmp_path_factory.mktemp("postgres")
     with PostgresServer(folder, hba=methods) as server:
         yield server
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """Coroutine tests (`pytest.mark.anyio`) run on the loop that ships."""
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], object]], Awaitable[None]]:
+    """`await eventually(lambda: condition)`: polls until it holds; fails after `seconds` (10)."""
+
+    async def wait(condition: Callable[[], object], seconds: float = 10.0) -> None:
+        async with asyncio.timeout(seconds):
+            while not condition():  # noqa: ASYNC110 - what is polled here tells of itself by no event
+                await asyncio.sleep(0.005)
+
+    return wait
