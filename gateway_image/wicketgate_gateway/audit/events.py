@@ -130,6 +130,33 @@ class PolicyRefused(Event, frozen=True, kw_only=True, tag="policy-refused"):
     """Digest of the bundle that stays in force."""
 
 
+class RecordingClosed(Event, frozen=True, kw_only=True, tag="recording-closed"):
+    """A session's recording is whole; its digest anchors every byte of it in the journal's own chain."""
+
+    digest: bytes
+    files: int
+    bytes: int
+    """As stored, all files."""
+
+
+class GatewayStarted(Event, frozen=True, kw_only=True, tag="gateway-started"):
+    """A process opened the journal, as its only writer: sessions that had not ended by now are lost."""
+
+    instance: str
+    repaired: str = ""
+    """What the process before left half-written or damaged, in words."""
+
+
+class JournalRecovered(Event, frozen=True, kw_only=True, tag="journal-recovered"):
+    """The journal could not be written for a while. `refused` submissions did not go out meanwhile."""
+
+    reason: str
+    duration_us: int
+    refused: int
+    dropped: int = 0
+    """Notices (ends of operations and sessions) that there was no memory left to keep."""
+
+
 AuditEvent: TypeAlias = (
     SessionStarted
     | SessionRefused
@@ -141,4 +168,7 @@ AuditEvent: TypeAlias = (
     | AgentRefused
     | PolicyLoaded
     | PolicyRefused
+    | RecordingClosed
+    | GatewayStarted
+    | JournalRecovered
 )

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wicketgate_gateway.recording.blocks import (
+    CLIENT,
+    SERVER,
+    BlockHead,
+    BlockWriter,
+    RecordingEnd,
+    read_payload,
+    records,
+)
+
+compress = zstandard.ZstdCompressor(level=1).compress
+RECORDS = st.lists(
+    st.tuples(st.sampled_from([CLIENT, SERVER]), st.integers(0, 2**62), st.binary(max_size=50)), min_size=1, max_size=8
+)
+
+
+@given(RECORDS)
+def test_round_trip(given_records: list[tuple[int, int, bytes]]) -> None:
+    payload = BlockWriter(compress).block(given_records)
+    found = list(records(payload))
+    assert [(r.direction, r.data) for r in found] == [(d, data) for d, _, data in given_records]
+    times = [r.time for r in found]
+    assert times == sorted(times)
+    assert times[0] == given_records[0][1]
+    head = read_payload(payload)
+    assert isinstance(head, BlockHead)
+    assert (head.first, head.last) == (times[0], times[-1])
+
+
+def test_heads_count_the_bytes_before() -> None:
+    writer = BlockWriter(compress)
+    writer.block([(CLIENT, 1, b"123"), (SERVER, 2, b"45")])
+    head = read_payload(writer.block([(SERVER, 3, b"6")]))
+    assert isinstance(head, BlockHead)
+    assert (head.client_bytes, head.server_bytes) == (3, 2)
+    end = read_payload(writer.end(RecordingEnd(time=5, reason="client left")))
+    assert end == RecordingEnd(time=5, reason="client left", client_bytes=3, server_bytes=3, blocks=2)
+
+
+def test_a_block_is_compressed() -> None:
+    payload = BlockWriter(compress).block([(SERVER, 1, b"row" * 10000)])
+    assert len(payload) < 1000
+
+
+@given(st.binary(max_size=100))
+def test_rubbish_is_a_value_error(data: bytes) -> None:
+    for payload in (data, b"\1" + data, b"\2" + data, BlockWriter(compress).block([(CLIENT, 1, b"x")])[:37] + data):
+        try:
+            found = read_payload(payload)
+            if isinstance(found, BlockHead):
+                list(records(payload))
+        except ValueError:
+            pass
+
+
+def test_a_bomb_is_not_unpacked() -> None:
+    payload = BlockWriter(compress).block([(CLIENT, 1, b"x")])
+    bomb = payload[:37] + compress(bytes(10_000_000))
+    with pytest.raises(ValueError, match="size is wrong"):
+        list(records(bomb))
