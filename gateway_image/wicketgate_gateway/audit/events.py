@@ -135,8 +135,8 @@ class RecordingClosed(Event, frozen=True, kw_only=True, tag="recording-closed"):
 
     digest: bytes
     files: int
-    bytes: int
-    """As stored, all files."""
+    size: int
+    """Bytes as stored, all files."""
 
 
 class GatewayStarted(Event, frozen=True, kw_only=True, tag="gateway-started"):

@@ -99,7 +99,7 @@ class BlockWriter:
 
 
 def read_payload(payload: bytes, *, whole: bool = True) -> BlockHead | RecordingEnd | None:
-    """What a frame of a recording is; without the `whole` payload, None for an end. Raises ValueError if it is neither."""
+    """What a frame of a recording is (None for an end, if not `whole`). Raises ValueError if it is neither."""
     if payload[:1] == bytes([_END]):
         if not whole:
             return None

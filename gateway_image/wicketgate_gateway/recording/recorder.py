@@ -378,7 +378,7 @@ class _SessionWriter:
             session=self._started.session,
             digest=digest,
             files=self._number,
-            bytes=self._stored,
+            size=self._stored,
         )
         return closed, 0
 
