@@ -1,0 +1,1 @@
+"""Fakes that ship: an Entra and Graph emulator, a workload issuer, and what both stand on."""

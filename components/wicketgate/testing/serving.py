@@ -1,0 +1,146 @@
+"""Runs an ASGI application over TLS, in a thread for tests or as a process that ends on SIGTERM."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import ssl
+import threading
+from collections.abc import Awaitable, Callable, Generator, Iterable, MutableMapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import uvicorn
+
+from wicketgate.testing.certs import LeafFiles
+
+Asgi = Callable[
+    [
+        MutableMapping[str, Any],
+        Callable[[], Awaitable[MutableMapping[str, Any]]],
+        Callable[[MutableMapping[str, Any]], Awaitable[None]],
+    ],
+    Awaitable[None],
+]
+
+
+class _Server(uvicorn.Server):
+    """uvicorn would raise the signal again after a clean end, which makes the exit code a failure."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def bind(host: str, port: int, *, remembered: Path | None = None) -> socket.socket:
+    """A listening TCP socket. Port 0 takes the port noted in `remembered` if it is free, else any, and notes it.
+
+    An issuer's address is part of every token it signs, so a restart should find the same one. Raises OSError.
+    """
+    wanted = port
+    if port == 0 and remembered is not None and remembered.is_file():
+        with contextlib.suppress(ValueError):
+            wanted = int(remembered.read_text())
+    try:
+        listener = _listen(host, wanted)
+    except OSError:
+        if port:
+            raise
+        listener = _listen(host, 0)
+    if remembered is not None:
+        remembered.write_text(str(listener.getsockname()[1]))
+    return listener
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(512)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _server(app: Asgi, leaf: LeafFiles) -> _Server:
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        loop="asyncio",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+        log_level="critical",
+        ssl_certfile=str(leaf.cert_file),
+        ssl_keyfile=str(leaf.key_file),
+        ssl_version=ssl.PROTOCOL_TLS_SERVER,
+    )
+    return _Server(config)
+
+
+class ThreadedServer:
+    """A context manager that serves `app` from a thread until it ends. Raises RuntimeError if it does not start."""
+
+    def __init__(self, app: Asgi, listener: socket.socket, leaf: LeafFiles) -> None:
+        self._listener = listener
+        self._server = _server(app, leaf)
+        self._thread = threading.Thread(target=self._run, name="wicketgate-testing", daemon=True)
+        self._failure: BaseException | None = None
+
+    def _run(self) -> None:
+        try:
+            self._server.run(sockets=[self._listener])
+        except BaseException as error:  # a start-up failure ends in SystemExit; the caller gets it below
+            self._failure = error
+
+    def __enter__(self) -> "ThreadedServer":
+        self._thread.start()
+        while not self._server.started:
+            self._thread.join(0.01)
+            if not self._thread.is_alive():
+                self._listener.close()
+                raise RuntimeError("the test server did not start") from self._failure
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join(10)
+        self._listener.close()
+
+
+def run_until_signalled(
+    app: Asgi, listener: socket.socket, leaf: LeafFiles, ready: Callable[[], None], ended: Iterable[Callable[[], None]]
+) -> None:
+    """Serves `app` until SIGTERM or SIGINT; calls `ready` once it accepts connections and each of `ended` after."""
+
+    async def main() -> None:
+        server = _server(app, leaf)
+        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            server.should_exit = True
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.01)
+        if not serving.done():
+            ready()
+        await serving
+        if not server.started:
+            raise RuntimeError("the server did not start")
+
+    try:
+        asyncio.run(main())
+    finally:
+        for hook in ended:
+            hook()
+        listener.close()
