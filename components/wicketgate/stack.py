@@ -103,6 +103,7 @@ def access_stack(config: StackConfig, root: Path, client: Any) -> AccessStack:
             "agents": {n: pulumi.Output.all(a.client_id, a.object_id) for n, a in agents.items()},
             "bots": {n: b.client_id for n, b in bots.items()},
             "bundle": bundle.content,
+            "policies": bundle.policies,
         },
     )
     return AccessStack(

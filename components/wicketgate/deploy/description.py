@@ -25,6 +25,7 @@ from wicketgate_gateway.contract.gateway import (
     Workload,
 )
 from wicketgate_gateway.contract.model import Model
+from wicketgate_gateway.contract.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +113,14 @@ def agent(config: StackConfig, ids: Identities, place: Place, name: str) -> Agen
     )
 
 
-def client(config: StackConfig, ids: Identities, place: Place, name: str) -> ClientConfig:
-    """`client.yaml` of the bot `name`: what its machine needs; nothing in it is secret."""
-    allowed = {p for group in config.bots[name].groups for p in config.groups[group].policies}
+def client(
+    config: StackConfig, ids: Identities, place: Place, name: str, policies: Mapping[str, Policy]
+) -> ClientConfig:
+    """`client.yaml` of the bot `name`: what its machine needs; nothing in it is secret.
+
+    It lists those targets that a policy of the bot's groups is about.
+    """
+    about = [policies[p] for group in config.bots[name].groups for p in config.groups[group].policies]
     return ClientConfig(
         version=1,
         bot=name,
@@ -122,7 +128,11 @@ def client(config: StackConfig, ids: Identities, place: Place, name: str) -> Cli
         audience=ids.gateway_client_id,
         workload=place.workload(ids.bots[name], name),
         gateway=Endpoint(host=config.gateway.host, port=config.gateway.postgres_port, ca_file=place.ca_file),
-        targets={target_name: target.kind for target_name, target in sorted(config.targets.items()) if allowed},
+        targets={
+            target_name: target.kind
+            for target_name, target in sorted(config.targets.items())
+            if any(policy.covers(target_name, target.kind, target.labels) for policy in about)
+        },
     )
 
 

@@ -1,5 +1,6 @@
 """The local deployment: files for a gateway, its agents and its bots' clients as processes on this machine."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -9,6 +10,7 @@ from wicketgate.config import StackConfig
 from wicketgate.deploy import description
 from wicketgate.deploy.description import Identities, Place
 from wicketgate.deploy.localfile import File
+from wicketgate_gateway.contract.policy import Policy
 
 
 class LocalDeploymentArgs(TypedDict):
@@ -26,6 +28,8 @@ class LocalDeploymentArgs(TypedDict):
     """Per bot: client id."""
     bundle: pulumi.Input[str]
     """The rendered policy bundle."""
+    policies: Mapping[str, Policy]
+    """The policies by name: they say which targets a bot's client file lists."""
 
 
 class LocalDeployment(pulumi.ComponentResource):
@@ -94,7 +98,7 @@ class LocalDeployment(pulumi.ComponentResource):
                 f"clients/{bot}.yaml",
                 pulumi.Output.all(**base, bots={bot: client_id}).apply(
                     lambda v, bot=bot: description.render(
-                        description.client(config, identities(v), place, bot), f"The bot `{bot}`"
+                        description.client(config, identities(v), place, bot, args["policies"]), f"The bot `{bot}`"
                     )
                 ),
             )

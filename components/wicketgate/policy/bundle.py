@@ -70,6 +70,7 @@ class PolicyBundle(pulumi.ComponentResource):
     def __init__(self, name: str, args: PolicyBundleArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("wicketgate:index:PolicyBundle", name, {}, opts)
         policies = read_policies(Path(args["folder"]), args["policies"])
+        self._policies = policies
 
         def make(values: dict[str, Any]) -> Bundle:
             return bundle(values["tenant"], policies, args["groups"], values["groups"], args["bots"], values["bots"])
@@ -80,3 +81,8 @@ class PolicyBundle(pulumi.ComponentResource):
         self.content = made.apply(lambda b: b.render())
         self.digest = made.apply(lambda b: b.digest)
         self.register_outputs({"content": self.content, "digest": self.digest})
+
+    @property
+    def policies(self) -> dict[str, Policy]:
+        """The policies by name, for components of the same program."""
+        return self._policies

@@ -38,3 +38,5 @@ class Catalogue(msgspec.Struct, frozen=True):
     """Names of relations in pg_catalog: they win over every schema of the search path."""
     functions: list[tuple[str, str]] = []
     """(schema, name) of every function outside pg_catalog and information_schema."""
+    inherits: list[tuple[int, int]] = []
+    """(child oid, parent oid) of every partition and inheriting table (pg_inherits): who reads a parent reads it."""

@@ -34,8 +34,8 @@ class Model(BaseModel):
     )
 
     def document(self) -> dict[str, Any]:
-        """The plain data of this document as a file says it: aliases, no unset defaults."""
-        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        """The plain data of this document as a file says it: aliases, without unset and empty settings."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
 
 
 def _listed(value: Any) -> Any:
@@ -59,6 +59,11 @@ _REMEDIES = {
 
 def read(model: type[M], path: str | Path) -> M:
     """Read, parse and validate the file at `path`; raises DocumentError with every mistake, by line."""
+    return validate(model, load(path))
+
+
+def load(path: str | Path) -> yaml.Document:
+    """Read and parse the file at `path`, without a look at what it says; raises DocumentError."""
     try:
         text = Path(path).read_text("utf-8")
     except OSError as error:
@@ -66,7 +71,7 @@ def read(model: type[M], path: str | Path) -> M:
         raise DocumentError([Problem(reason.lower(), "check the path and its permissions", Where(str(path)))]) from None
     except UnicodeDecodeError:
         raise DocumentError([Problem("not UTF-8 text", "save it as UTF-8", Where(str(path)))]) from None
-    return validate(model, yaml.parse(text, str(path)))
+    return yaml.parse(text, str(path))
 
 
 def validate(model: type[M], document: yaml.Document, at: yaml.Path = ()) -> M:

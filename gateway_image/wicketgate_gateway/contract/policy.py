@@ -1,8 +1,8 @@
 """The policy document, and the bundle of all policies that the gateway enforces.
 
-A rule matches *aspects* of an operation. A SQL statement has one aspect for each (class, relation) pair that it touches,
-and one for each function that is not a plain built-in. An operation is allowed when every aspect is covered by an
-`allow` (or held by a `hold`) and none is met by a `deny`; whatever no rule covers is denied.
+A rule matches *aspects* of an operation. A SQL statement has one aspect for each (class, relation) pair that it
+touches, and one for each function that is not a plain built-in. An operation is allowed when every aspect is covered by
+an `allow` (or held by a `hold`) and none is met by a `deny`; whatever no rule covers is denied.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from wicketgate_gateway.contract.model import Model, Strings
 from wicketgate_gateway.contract.values import Date, Duration, Name, Uuid
@@ -140,6 +141,10 @@ class MaskMethod(StrEnum):
     """NULL."""
 
 
+def _null_is_a_method(value: Any) -> Any:
+    return "null" if value is None else value  # people write `with: null`, which YAML reads as no value
+
+
 class Mask(Model):
     """Columns whose values come back masked."""
 
@@ -147,7 +152,7 @@ class Mask(Model):
     """Source columns as `schema.relation.column`, followed through aliases, views and expressions."""
     names: Strings | None = None
     """Result columns by their label, wherever they come from; wildcards `*` and `?`, case ignored."""
-    method: Annotated[MaskMethod, Field(alias="with", strict=False)]
+    method: Annotated[MaskMethod, Field(alias="with", strict=False), BeforeValidator(_null_is_a_method)]
     """`redact`, `partial`, `hash` or `null`."""
 
     @model_validator(mode="after")
@@ -189,6 +194,13 @@ class Policy(Model):
     rules: list[Rule] = Field(min_length=1)
     mask: list[Mask] = Field(default_factory=list[Mask])
     record: Record = Field(default_factory=Record)
+
+    def covers(self, name: str, kind: str, labels: Mapping[str, str]) -> bool:
+        """Whether the policy is about the target `name` of that kind with those labels."""
+        if isinstance(self.targets, list):
+            return name in self.targets
+        wanted = self.targets
+        return (wanted.kind is None or wanted.kind == kind) and (wanted.labels or {}).items() <= labels.items()
 
 
 class BundledPolicy(Policy):
