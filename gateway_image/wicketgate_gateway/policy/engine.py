@@ -1,0 +1,374 @@
+"""The decision: one operation in, one verdict out.
+
+How this works: each statement of the operation becomes aspects (`operation.py`). The built-in part comes first
+(`plumbing.py`), then `deny` rules, then every aspect must be covered by some `allow` rule, then the masks have their
+say (`masking/plan.py`). The first statement that is denied decides. Everything here is pure; `decide_text` adds the
+parser and a cache of verdicts, which lives and dies with its `TargetPolicy`, so a new bundle starts with none.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from wicketgate_gateway.contract.policy import RecordLevel
+from wicketgate_gateway.contract.verdict import Effect, Verdict
+from wicketgate_gateway.masking.masks import Masks
+from wicketgate_gateway.masking.plan import MaskPlan, plan_for, refusal
+from wicketgate_gateway.policy import plumbing
+from wicketgate_gateway.policy.compile import CompiledRule, summary
+from wicketgate_gateway.policy.conditions import Outcome, activation
+from wicketgate_gateway.policy.names import Name
+from wicketgate_gateway.policy.operation import Aspect, SessionFacts, Statement, changes_system, statement_of
+from wicketgate_gateway.wire.postgres.sql.facts import analyze
+from wicketgate_gateway.wire.postgres.sql.model import Facts, SqlError, StatementKind
+from wicketgate_gateway.wire.postgres.sql.model import StatementClass as C
+
+CACHE_ENTRIES = 2048
+CACHED_TEXT = 4096
+"""Longer texts are decided anew each time: they are rare, and would fill the memory."""
+_BY_NAME = frozenset({StatementKind.EXECUTE, StatementKind.FETCH})
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is recorded, and for how long (seconds)."""
+
+    level: RecordLevel
+    keep: float
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Who asks, in the words of conditions; names come from the bundle, not from the token."""
+
+    bot: str
+    groups: tuple[str, ...]
+    target: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict, and what the operation was found to do (empty where it was not understood).
+
+    The `start` and `end` of the facts may be those of another text with the same statements: don't use them.
+    """
+
+    verdict: Verdict
+    statements: tuple[Facts, ...] = ()
+    relations: tuple[str, ...] = ()
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kind of each statement."""
+        return tuple(facts.kind.value for facts in self.statements)
+
+
+class TargetPolicy:
+    """All policies that apply to one bot at one target. Immutable but for its caches; for one thread."""
+
+    def __init__(
+        self,
+        policies: Sequence[str],
+        rules: Iterable[CompiledRule],
+        masks: Masks | None,
+        record: Record,
+        subject: Subject,
+        digest: str,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.policies = tuple(sorted(policies))
+        self.masks = masks
+        self.record = record
+        self.subject = subject
+        self.digest = digest
+        self._clock = clock
+        self.rules = tuple(sorted(rules, key=lambda rule: (rule.policy, rule.number)))
+        self._allow = tuple(rule for rule in self.rules if rule.effect is Effect.ALLOW)
+        self._deny = tuple(rule for rule in self.rules if rule.effect is Effect.DENY)
+        conditions = [rule.condition for rule in self.rules if rule.condition is not None]
+        self.reads_text = any(condition.reads_text for condition in conditions)
+        """Whether a verdict may hang on the literals of a text."""
+        self.reads_time = any(condition.reads_time for condition in conditions)
+        """Whether a verdict may hang on the time: then none is cached."""
+        self._covering: dict[tuple[Any, Name | None], tuple[CompiledRule, ...]] = {}
+        self._said = " and ".join(f"`{name}`" for name in self.policies)
+        self.cache: OrderedDict[object, Decision] = OrderedDict()
+
+    # --- the decision ------------------------------------------------------------------------------------------------
+
+    def decide(self, statements: Sequence[Facts], text: str, session: SessionFacts) -> Verdict:
+        """The verdict on an operation, the statements of `text`; an allowed one carries the mask plan of its answer."""
+        if not statements:
+            return self._verdict("builtin:empty")
+        groups: list[list[Facts]] = []
+        operation: list[list[Statement]] = []
+        for number, facts in enumerate(statements, 1):
+            group, refused = self._with_named(facts, session)
+            if refused is not None:
+                return self._placed(refused, facts, number, len(statements))
+            groups.append(group)
+            operation.append([statement_of(f, session, text if f is facts else "") for f in group])
+        tester = _Conditions(self, [s for group in operation for s in group], text)
+        rule = ""
+        for number, group in enumerate(operation, 1):
+            for statement in group:
+                verdict = self._decide_one(statement, session, tester)
+                if not verdict.allowed:
+                    return self._placed(verdict, statements[number - 1], number, len(statements))
+                if not rule or rule.startswith("builtin:"):
+                    rule = verdict.rule
+        plan: MaskPlan | None = None
+        if self.masks is not None:
+            for number, group in enumerate(groups, 1):
+                said = refusal(self.masks, [group], session)
+                if said is not None:
+                    verdict = self._denied("builtin:masked-flow", "masked-flow", *said)
+                    return self._placed(verdict, statements[number - 1], number, len(statements))
+            plan = plan_for(self.masks, groups, session)
+        return self._verdict(rule, plan)
+
+    def mask_plan(self, statements: Sequence[Facts], session: SessionFacts) -> MaskPlan | None:
+        """How the answer to these statements is masked; None if the target has no masks."""
+        if self.masks is None:
+            return None
+        return plan_for(self.masks, [self._with_named(facts, session)[0] for facts in statements], session)
+
+    def _with_named(self, facts: Facts, session: SessionFacts) -> tuple[list[Facts], Verdict | None]:
+        # A statement that runs another by name is decided as all that this name may mean.
+        group = [facts]
+        part: Facts | None = facts
+        while part is not None:
+            if C.PREPARED in part.classes and part.kind is StatementKind.EXECUTE:
+                found = session.prepared.get(part.prepared_name or "")
+                if not found:
+                    return group, self._denied(
+                        "builtin:prepared",
+                        "unknown-prepared",
+                        f"no statement was prepared as `{part.prepared_name}` in this session",
+                        "PREPARE it in this session first",
+                    )
+                group.extend(found)
+            elif part.kind is StatementKind.FETCH:
+                group.extend(session.cursors.get(part.cursor_name or "", ()))
+            part = part.inner
+        return group, None
+
+    def _decide_one(self, statement: Statement, session: SessionFacts, tester: _Conditions) -> Verdict:
+        facts, path = statement.facts, session.path
+        if facts.kind is StatementKind.OTHER or C.OTHER in facts.classes:
+            return self._denied(
+                "builtin:unsupported", "unsupported-statement", "this statement is of a kind that is not understood",
+                "use plain SELECT, INSERT, UPDATE, DELETE",
+            )  # fmt: skip
+        if any(plumbing.is_pinned(setting, path) for setting in facts.settings) or changes_system(statement):
+            names = ", ".join(f"`{s.name or 'a computed name'}`" for s in facts.settings if plumbing.is_pinned(s, path))
+            what = f"the setting {names}" if names else "a system relation"
+            return self._denied("builtin:pinned", "pinned", f"{what} is pinned for every session", "leave it as it is")
+        if statement.unresolved:
+            return self._unresolved(statement)
+        refused = self._denied_by_rule(statement, tester)
+        if refused is not None:
+            return refused
+        return self._allowed_by_rules(statement, path, tester)
+
+    def _unresolved(self, statement: Statement) -> Verdict:
+        name = statement.unresolved[0]
+        if name.count(".") >= 2:
+            return self._denied(
+                "builtin:names", "cross-database", f"`{name}` names a database", "write `schema.relation`"
+            )
+        return self._denied(
+            "builtin:names", "unresolved-name", f"what `{name}` means cannot be told", "write it as `schema.relation`"
+        )
+
+    def _denied_by_rule(self, statement: Statement, tester: _Conditions) -> Verdict | None:
+        for rule in self._deny:
+            met = rule.meets(statement)
+            if met is None:
+                continue
+            outcome = tester.test(rule)
+            if outcome is Outcome.ERROR:
+                return self._condition_error(rule)
+            if outcome is Outcome.TRUE:
+                what = str(met) if isinstance(met, Aspect) else f"`{met}`"
+                because = f": {rule.because}" if rule.because else ""
+                return self._denied(
+                    rule.label, "denied-by-rule", f"rule `{rule.label}` denies {what}{because}", self._remedy()
+                )
+        return None
+
+    def _allowed_by_rules(self, statement: Statement, path: tuple[str, ...], tester: _Conditions) -> Verdict:
+        first: str = ""
+        uncovered: Aspect | Name | None = None
+        for aspect in statement.aspects:
+            if not aspect.required:
+                continue
+            label, refused = self._first_true(
+                (rule for rule in self._covers(aspect) if rule.concerns(statement, path)), tester
+            )
+            if refused is not None:
+                return refused
+            if label is None:
+                uncovered = uncovered or aspect
+            first = first or label or ""
+        for function in sorted(statement.functions):
+            label, refused = self._first_true(
+                (rule for rule in self._allow if rule.covers_function(function, statement, path)), tester
+            )
+            if refused is not None:
+                return refused
+            if label is None:
+                uncovered = uncovered or function
+            first = first or label or ""
+        if uncovered is not None:
+            what = str(uncovered) if isinstance(uncovered, Aspect) else f"calling `{uncovered}`"
+            return self._denied("default", "not-allowed", f"no rule of {self._said} allows {what}", self._remedy())
+        if first:
+            return self._verdict(first)
+        kind = statement.facts.kind
+        if kind in plumbing.PLUMBING:
+            return self._verdict(f"builtin:{plumbing.PLUMBING[kind]}")
+        if kind in (StatementKind.SET, StatementKind.LISTEN):
+            return self._verdict("builtin:session")
+        if kind is StatementKind.EXECUTE:
+            return self._verdict("builtin:prepared")
+        return self._denied(
+            "builtin:unsupported", "unsupported-statement", "what this statement does is not understood",
+            "use plain SELECT, INSERT, UPDATE, DELETE",
+        )  # fmt: skip
+
+    def _first_true(self, rules: Iterable[CompiledRule], tester: _Conditions) -> tuple[str | None, Verdict | None]:
+        # Every condition that could matter is evaluated, so that the order of rules decides nothing.
+        found: str | None = None
+        for rule in rules:
+            outcome = tester.test(rule)
+            if outcome is Outcome.ERROR:
+                return None, self._condition_error(rule)
+            if outcome is Outcome.TRUE and found is None:
+                found = rule.label
+        return found, None
+
+    def _covers(self, aspect: Aspect) -> tuple[CompiledRule, ...]:
+        key = (aspect.cls, aspect.relation)
+        found = self._covering.get(key)
+        if found is None:
+            if len(self._covering) >= 8192:
+                self._covering.clear()
+            found = self._covering[key] = tuple(rule for rule in self._allow if rule.covers(aspect))
+        return found
+
+    # --- verdicts ----------------------------------------------------------------------------------------------------
+
+    def _verdict(self, rule: str, plan: MaskPlan | None = None) -> Verdict:
+        return Verdict(Effect.ALLOW, rule, masks=plan, record=self.record.level.value)
+
+    def _denied(self, rule: str, code: str, reason: str, remedy: str = "") -> Verdict:
+        return Verdict(Effect.DENY, rule, reason, remedy, code, record=self.record.level.value)
+
+    def _condition_error(self, rule: CompiledRule) -> Verdict:
+        return self._denied(
+            rule.label,
+            "condition-error",
+            f"the condition of rule `{rule.label}` could not be evaluated",
+            "ask the owner of the policy to repair it",
+        )
+
+    def _remedy(self) -> str:
+        allowed = summary(self._allow)
+        return f"allowed here: {allowed}" if allowed else "nothing is allowed here"
+
+    def _placed(self, verdict: Verdict, facts: Facts, number: int, count: int) -> Verdict:
+        if count == 1:
+            return verdict
+        return replace(verdict, reason=f"statement {number} of {count} (`{facts.kind.value}`): {verdict.reason}")
+
+
+@dataclass(slots=True)
+class _Conditions:
+    """Evaluates the conditions of rules against one operation, each at most once."""
+
+    policy: TargetPolicy
+    statements: list[Statement]
+    text: str
+    _activation: Any = None
+    _known: dict[int, Outcome] = field(default_factory=dict[int, Outcome])
+
+    def test(self, rule: CompiledRule) -> Outcome:
+        if rule.condition is None:
+            return Outcome.TRUE
+        found = self._known.get(id(rule))
+        if found is None:
+            if self._activation is None:
+                self._activation = activation(self._values(), self.policy._clock())
+            found = self._known[id(rule)] = rule.condition.test(self._activation)
+        return found
+
+    def _values(self) -> dict[str, Any]:
+        subject, statements = self.policy.subject, self.statements
+        relations = {str(a.relation) for s in statements for a in s.aspects if a.relation is not None}
+        return {
+            "op.statement": self.text,
+            "op.kinds": [s.facts.kind.value for s in statements],
+            "op.classes": sorted({a.cls.value for s in statements for a in s.aspects}),
+            "op.relations": sorted(relations),
+            "op.functions": sorted({str(name) for s in statements for name in s.called}),
+            "op.columns": sorted({name for s in statements for name in s.facts.columns}),
+            "bot.name": subject.bot,
+            "bot.groups": list(subject.groups),
+            "target.name": subject.target,
+            "target.labels": dict(subject.labels),
+        }
+
+
+def decide_text(policy: TargetPolicy, text: str, session: SessionFacts) -> Decision:
+    """Parse and decide one operation, or find it in the policy's cache.
+
+    What cannot be parsed is denied with the parser's own code. The cache is keyed by the text and by all of the session
+    that a verdict can depend on; what runs a statement by name and what asks for the time is never cached.
+    """
+    catalogue = session.catalogue
+    key = (text, session.search_path, None if catalogue is None else catalogue.version)
+    cached = policy.cache.get(key)
+    if cached is not None:
+        policy.cache.move_to_end(key)
+        return cached
+    try:
+        statements = analyze(text).statements
+    except SqlError as error:
+        return Decision(
+            Verdict(
+                Effect.DENY,
+                "builtin:syntax",
+                error.message + (f" at character {error.position}" if error.position else ""),
+                error.remedy or "send plain PostgreSQL statements",
+                error.code,
+                record=policy.record.level.value,
+            )
+        )
+    verdict = policy.decide(statements, text, session)
+    decision = Decision(verdict, statements, _relations(statements, session))
+    if len(text) <= CACHED_TEXT and not policy.reads_time and not any(_by_name(facts) for facts in statements):
+        policy.cache[key] = decision
+        if len(policy.cache) > CACHE_ENTRIES:
+            policy.cache.popitem(last=False)
+    return decision
+
+
+def _by_name(facts: Facts) -> bool:
+    part: Facts | None = facts
+    while part is not None:
+        if part.kind in _BY_NAME or C.PREPARED in part.classes:
+            return True
+        part = part.inner
+    return False
+
+
+def _relations(statements: Sequence[Facts], session: SessionFacts) -> tuple[str, ...]:
+    found = {a.relation for f in statements for a in statement_of(f, session).aspects if a.required and a.relation}
+    return tuple(sorted(str(name) for name in found))

@@ -1,0 +1,173 @@
+"""The policy bundle: read, compiled, handed out per bot and target, and read again when the file changes."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+from wicketgate_gateway.contract import model, yaml
+from wicketgate_gateway.contract.errors import DocumentError, Problem
+from wicketgate_gateway.contract.gateway import GatewayTarget
+from wicketgate_gateway.contract.identity import Principal, PrincipalKind
+from wicketgate_gateway.contract.policy import Bundle, BundledPolicy, TargetSelector
+from wicketgate_gateway.contract.values import seconds
+from wicketgate_gateway.masking.masks import Masks
+from wicketgate_gateway.policy.compile import CompiledRule, compile_policy
+from wicketgate_gateway.policy.engine import Record, Subject, TargetPolicy
+
+_CACHED_POLICIES = 1024
+
+
+class PolicySet:
+    """A compiled bundle."""
+
+    def __init__(self, bundle: Bundle, document: yaml.Document | None = None) -> None:
+        """Compile; raises DocumentError with all that is wrong."""
+        self.bundle = bundle
+        self.digest = bundle.digest
+        self.tenant = bundle.tenant
+        self.bots = bundle.bots
+        self.groups = frozenset(group for policy in bundle.policies for group in policy.groups)
+        self._rules: dict[str, list[CompiledRule]] = {}
+        problems: list[Problem] = []
+        for i, policy in enumerate(bundle.policies):
+            at = ("policies", i)
+            if policy.policy in self._rules:
+                where = document.where((*at, "policy")) if document else None
+                problems.append(Problem("two policies have this name", "rename one", where, policy.policy))
+            self._rules[policy.policy], found = compile_policy(policy, document, at)
+            problems += found
+        problems += _ambiguous_groups(bundle, document)
+        if problems:
+            raise DocumentError(problems)
+        self._policies: OrderedDict[object, TargetPolicy] = OrderedDict()
+
+    def for_principal(self, principal: Principal, target_name: str, target: GatewayTarget) -> TargetPolicy | None:
+        """What applies to this bot at this target; None if nothing does, and then it may not even connect."""
+        if principal.kind is not PrincipalKind.BOT or principal.tenant != self.tenant:
+            return None
+        key = (
+            principal.object_id,
+            principal.groups,
+            target_name,
+            target.kind,
+            tuple(sorted(target.labels.items())),
+        )
+        found = self._policies.get(key)
+        if found is None:
+            found = self._build(principal, target_name, target)
+            if found is None:
+                return None
+            self._policies[key] = found
+            if len(self._policies) > _CACHED_POLICIES:
+                self._policies.popitem(last=False)
+        else:
+            self._policies.move_to_end(key)
+        return found
+
+    def _build(self, principal: Principal, target_name: str, target: GatewayTarget) -> TargetPolicy | None:
+        policies = [
+            policy
+            for policy in self.bundle.policies
+            if _applies(policy, principal) and selects(policy.targets, target_name, target)
+        ]
+        if not policies:
+            return None
+        masks = [mask for policy in policies for mask in policy.mask]
+        names = {
+            name for policy in self.bundle.policies for oid, name in policy.groups.items() if oid in principal.groups
+        }
+        bot = self.bots.get(principal.object_id)
+        return TargetPolicy(
+            [policy.policy for policy in policies],
+            [rule for policy in policies for rule in self._rules[policy.policy]],
+            Masks(masks) if masks else None,
+            Record(policies[0].record.level, max(seconds(policy.record.keep) for policy in policies)),
+            Subject(bot.name if bot else "", tuple(sorted(names)), target_name, target.labels),
+            self.digest,
+        )
+
+
+def _applies(policy: BundledPolicy, principal: Principal) -> bool:
+    return principal.object_id in policy.bots or not principal.groups.isdisjoint(policy.groups)
+
+
+def selects(targets: list[str] | TargetSelector, name: str, target: GatewayTarget) -> bool:
+    """Whether a policy's `targets` mean this target; a selector without terms means none."""
+    if isinstance(targets, list):
+        return name in targets
+    if targets.kind is None and not targets.labels:
+        return False
+    if targets.kind is not None and targets.kind != target.kind.value:
+        return False
+    return all(target.labels.get(key) == value for key, value in (targets.labels or {}).items())
+
+
+def _ambiguous_groups(bundle: Bundle, document: yaml.Document | None) -> list[Problem]:
+    # Conditions speak of groups by name: one name for two groups would let one of them in for the other.
+    ids: dict[str, str] = {}
+    problems: list[Problem] = []
+    for i, policy in enumerate(bundle.policies):
+        for oid, name in policy.groups.items():
+            if ids.setdefault(name, oid) != oid:
+                where = document.where(("policies", i, "groups", oid)) if document else None
+                problems.append(Problem("two groups have this name", "rename one of them", where, name))
+    return problems
+
+
+def load_bundle(path: str | Path) -> PolicySet:
+    """Read and compile a rendered bundle; raises DocumentError."""
+    document = model.load(path)
+    return PolicySet(model.validate(Bundle, document), document)
+
+
+class PolicyStore:
+    """The bundle in force. `refresh`, called about once a second, takes up a changed file.
+
+    A changed file that does not compile is refused, and the bundle before it stays in force: `on_refused` is told once
+    for each such change, `on_loaded` for each bundle that comes into force.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        on_loaded: Callable[[PolicySet], None] | None = None,
+        on_refused: Callable[[DocumentError, PolicySet], None] | None = None,
+    ) -> None:
+        """Read the bundle; raises DocumentError: a gateway does not start without one."""
+        self.path = Path(path)
+        self.on_loaded = on_loaded
+        self.on_refused = on_refused
+        self._seen = self._stamp()
+        self.current = load_bundle(self.path)
+        """What decides now. Take it anew for each operation."""
+
+    def refresh(self) -> bool:
+        """Look whether the file changed; True if a new bundle came into force."""
+        stamp = self._stamp()
+        if stamp == self._seen:
+            return False
+        self._seen = stamp
+        try:
+            loaded = load_bundle(self.path)
+        except DocumentError as error:
+            if self.on_refused is not None:
+                self.on_refused(error, self.current)
+            return False
+        if loaded.digest == self.current.digest:
+            return False
+        self.current = loaded
+        if self.on_loaded is not None:
+            self.on_loaded(loaded)
+        return True
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        # Follows links: Kubernetes swaps a ConfigMap's folder by a symbolic link.
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size, status.st_ino
