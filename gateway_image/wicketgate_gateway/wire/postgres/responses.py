@@ -1,0 +1,612 @@
+"""What a server answers, matched with what was asked: bytes in, bytes for the client out.
+
+How this works: for every message that goes to the server and has an answer, an `Expected` stands in a queue, in the
+order sent. The server answers in that order, so the queue's head says what an answer belongs to. After an error in the
+extended protocol the server skips all up to the next Sync, and so does the queue. `_TABLE` names for every message type
+the handler; a message that no rule of the protocol allows here raises `ProtocolError`, and the session must end: rows
+whose origin is unclear are never passed on.
+
+Three things are changed in the stream, everything else is passed on as it came, in slices as large as possible:
+
+- The answer to a denied message. Instead of the denied bytes a text that cannot parse was sent, so the server raises a
+  syntax error at the very place, with all that follows from it (failed transaction, skipping to Sync). The error, known
+  by its place and by the session's nonce within it, is replaced by our own.
+- The answers to a Describe that we put in ourselves are swallowed.
+- Rows of statements with masks go through the function that `Hooks.masker` returned for their columns.
+
+Statements are opaque here (`Prepared`): the caller's text, verdict and masks hang on them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from struct import Struct
+from typing import Protocol
+
+from wicketgate_gateway.wire.postgres import errors, messages
+from wicketgate_gateway.wire.postgres.messages import FieldDescription, ProtocolError
+from wicketgate_gateway.wire.postgres.names import Names
+
+_U32 = Struct(">I")
+_DATA_ROW = 68
+_COPY_DATA = 100
+
+MAX_MASKED_ROW = 64 * 1024 * 1024
+"""The largest row that is masked: it must be held as a whole. Others are passed on as they come."""
+MAX_OTHER = 16 * 1024 * 1024
+"""Bound for messages that are neither rows nor COPY data."""
+
+RowMasker = Callable[[bytes, int, int], bytes]
+"""`masker(buffer, start, end)`: the DataRow message between the offsets, masked, as a whole message."""
+
+
+class Ask(IntEnum):
+    """What was sent."""
+
+    QUERY = 0
+    PARSE = 1
+    BIND = 2
+    DESCRIBE_STATEMENT = 3
+    DESCRIBE_PORTAL = 4
+    EXECUTE = 5
+    CLOSE_STATEMENT = 6
+    CLOSE_PORTAL = 7
+    SYNC = 8
+
+
+class Change(IntEnum):
+    """How a SQL statement changes what names mean, once it is complete."""
+
+    NONE = 0
+    PREPARE = 1
+    DEALLOCATE = 2
+    DECLARE = 3
+    CLOSE = 4
+
+
+class Prepared(Protocol):
+    """A text as the caller knows it."""
+
+    @property
+    def masked(self) -> bool:
+        """Whether its rows need a look."""
+        ...
+
+    @property
+    def changes(self) -> Sequence[tuple[Change, str]]:
+        """For each of its statements the change; empty if none makes one. The name `` stands for all."""
+        ...
+
+    @property
+    def copies_in(self) -> bool:
+        """Whether the server may ask for COPY data."""
+        ...
+
+
+class SqlPrepared:
+    """What the SQL statement PREPARE in `origin` made: it shares its name space with Parse. SQL's EXECUTE runs it."""
+
+    __slots__ = ("origin",)
+    masked = True
+    changes: Sequence[tuple[Change, str]] = ()
+    copies_in = False
+
+    def __init__(self, origin: Prepared) -> None:
+        self.origin = origin
+
+
+class Portal:
+    """A portal: the statement it runs (set when the server confirms the Bind), and its columns once they are known."""
+
+    __slots__ = ("bind", "candidates", "described", "fields", "known", "prepared", "result_formats")
+
+    def __init__(self, candidates: tuple[Prepared, ...], bind: object, result_formats: tuple[int, ...]) -> None:
+        self.candidates = candidates
+        self.bind = bind
+        self.result_formats = result_formats
+        self.prepared: Prepared | None = None
+        self.known = False
+        self.fields: tuple[FieldDescription, ...] | None = None
+        self.described = False
+
+
+class Denial:
+    """What a client is told instead of the poison's syntax error."""
+
+    __slots__ = ("response",)
+
+    def __init__(self, response: bytes) -> None:
+        self.response = response
+
+
+class Expected:
+    """One message under way. `operation` is the caller's; it is set for what has a finish to report."""
+
+    __slots__ = (
+        "ask",
+        "denial",
+        "error",
+        "index",
+        "name",
+        "operation",
+        "portal",
+        "prepared",
+        "rows",
+        "settled",
+        "sql",
+        "statement",
+        "swallow",
+    )
+
+    def __init__(
+        self,
+        ask: Ask,
+        *,
+        name: str = "",
+        prepared: Prepared | None = None,
+        portal: Portal | None = None,
+        statement: str = "",
+        operation: object = None,
+        denial: Denial | None = None,
+        swallow: bool = False,
+    ) -> None:
+        self.ask = ask
+        self.name = name
+        self.prepared = prepared
+        self.portal = portal
+        self.statement = statement
+        self.operation = operation
+        self.denial = denial
+        self.swallow = swallow
+        self.index = 0
+        self.rows: int | None = None
+        self.error = ""
+        self.sql: dict[int, SqlPrepared] | None = None
+        self.settled = False
+        """Answered, skipped, or waiting for COPY data: nothing that follows it depends on how it goes on."""
+
+
+class Hooks(Protocol):
+    """What the tracker needs of its session."""
+
+    def masker(
+        self, prepared: Prepared | None, fields: tuple[FieldDescription, ...], formats: tuple[int, ...]
+    ) -> RowMasker | None:
+        """How rows of this statement and these columns are rewritten; None passes them on as they are."""
+        ...
+
+    def finished(self, expected: Expected, outcome: str, ran: Prepared | None) -> None:
+        """An operation ended: `ok`, `error`, `cancelled` or `skipped`; `ran` is what the server really ran."""
+        ...
+
+    def parameter(self, name: str, value: str) -> None:
+        """The server reports a parameter. May raise ProtocolError."""
+        ...
+
+
+class Responses:
+    """The server's half of a session after log-in."""
+
+    def __init__(self, hooks: Hooks, nonce: str) -> None:
+        self.statements: Names[Prepared] = Names()
+        self.portals: Names[Portal] = Names()
+        self.copying: Expected | None = None
+        """The message whose COPY reads data from the client now."""
+        self.fatal = False
+        """The server said that it ends the connection."""
+        self.status = b"I"
+        """Transaction status of the last ReadyForQuery."""
+        self._hooks = hooks
+        self._nonce = nonce
+        self._queue: deque[Expected] = deque()
+        self._skipping = False  # the server drops everything until a Sync that has not been sent yet
+        self._tail: list[bytes] = []  # a message that is not complete, in parts
+        self._tail_size = 0
+        self._need = 0  # its size, once its head has come
+        self._passing = 0  # bytes of a message that is passed on in parts
+        self._rows_open = False
+        self._masker: RowMasker | None = None
+        self._copy_out = False
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    @property
+    def held(self) -> int:
+        """Bytes of a message that is not complete."""
+        return self._tail_size
+
+    def lost(self) -> list[Expected]:
+        """All that is under way, when the connection broke."""
+        return list(self._queue)
+
+    def push(self, expected: Expected) -> None:
+        """`expected` is sent to the server behind all that was pushed before."""
+        if self._skipping:
+            if expected.ask is not Ask.SYNC:
+                self._settle(expected)
+                self._finish(expected, "skipped", None)
+                return
+            self._skipping = False
+        ask = expected.ask
+        if ask is Ask.PARSE and expected.prepared is not None:
+            self.statements.sent(expected.name, expected.prepared)
+        elif ask is Ask.BIND and expected.portal is not None:
+            self.portals.sent(expected.name, expected.portal)
+        elif expected.prepared is not None and expected.prepared.changes:
+            expected.sql = {}
+            for i, (change, name) in enumerate(expected.prepared.changes):
+                if change is Change.PREPARE:
+                    expected.sql[i] = made = SqlPrepared(expected.prepared)
+                    self.statements.sent(name, made)
+        self._queue.append(expected)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take bytes of the server; returns what goes to the client, in order. Raises ProtocolError."""
+        if self._tail:
+            self._tail.append(data)
+            self._tail_size += len(data)
+            if self._tail_size < self._need:
+                return []
+            data = b"".join(self._tail)
+            self._tail.clear()
+            self._tail_size = 0
+        size = len(data)
+        out: list[bytes] = []
+        start = 0
+        position = 0
+        if self._passing:
+            position = min(self._passing, size)
+            self._passing -= position
+        unpack = _U32.unpack_from
+        while size - position >= 5:
+            kind = data[position]
+            (length,) = unpack(data, position + 1)
+            end = position + 1 + length
+            if kind == _DATA_ROW:
+                if not self._rows_open:
+                    self._open_rows()
+                masker = self._masker
+                if masker is None:
+                    # The one loop that bulk results run in: only headers are looked at.
+                    while True:
+                        if length < 6:
+                            raise ProtocolError("the server sent a row of impossible length")
+                        position = end
+                        if size - position < 5 or data[position] != _DATA_ROW:
+                            break
+                        (length,) = unpack(data, position + 1)
+                        end = position + 1 + length
+                    if position > size:
+                        self._passing = position - size
+                        position = size
+                    continue
+                if length < 6 or length > MAX_MASKED_ROW:
+                    raise ProtocolError("the server sent a row that is too large to mask", sqlstate="54000")
+                if end > size:
+                    break
+                if position > start:
+                    out.append(data[start:position])
+                out.append(masker(data, position, end))
+                start = position = end
+                continue
+            if kind == _COPY_DATA:
+                if not self._copy_out or length < 4:
+                    raise ProtocolError("the server sent COPY data out of place")
+                position = end
+                if position > size:
+                    self._passing = position - size
+                    position = size
+                continue
+            handler = _TABLE.get(kind)
+            if handler is None or length < 4 or length > MAX_OTHER:
+                raise ProtocolError(f"the server sent a message of type {kind:#04x} that has no place here")
+            if end > size:
+                break
+            replacement = handler(self, data, position + 5, end)
+            if replacement is not None:
+                if position > start:
+                    out.append(data[start:position])
+                if replacement:
+                    out.append(replacement)
+                start = end
+            position = end
+        if position < size:
+            self._tail.append(data[position:])
+            self._tail_size = size - position
+            self._need = 5 if self._tail_size < 5 else 1 + unpack(data, position + 1)[0]
+        if start == 0 and position == size:
+            out.append(data)
+        elif position > start:
+            out.append(data[start:position])
+        return out
+
+    # Handlers return what goes to the client in the message's place, None for the message itself.
+
+    def _head(self, *asks: Ask) -> Expected:
+        if self._queue:
+            head = self._queue[0]
+            if head.ask in asks and head.denial is None:
+                return head
+        raise ProtocolError("the server's answer belongs to nothing that was asked")
+
+    def _open_rows(self) -> None:
+        head = self._head(Ask.EXECUTE)  # rows of a Query were opened by their RowDescription
+        portal = self.portals.confirmed.get(head.name)
+        if portal is None or not portal.known or portal.prepared is None:
+            raise ProtocolError("the server sent rows of an unknown portal")
+        if portal.prepared.masked:
+            if portal.fields is None:
+                raise ProtocolError("the server sent rows whose columns are unknown")
+            self._masker = self._hooks.masker(portal.prepared, portal.fields, portal.result_formats)
+        else:
+            self._masker = None
+        self._rows_open = True
+
+    def _close_rows(self) -> None:
+        self._rows_open = False
+        self._masker = None
+        self._copy_out = False
+
+    def _pop(self) -> Expected:
+        head = self._queue.popleft()
+        head.settled = True
+        return head
+
+    def _ran(self, expected: Expected) -> Prepared | None:
+        if expected.ask is not Ask.EXECUTE:
+            return expected.prepared
+        portal = self.portals.confirmed.get(expected.name)
+        return portal.prepared if portal is not None else None
+
+    def _finish(self, expected: Expected, outcome: str, ran: Prepared | None) -> None:
+        if expected.operation is not None:
+            self._hooks.finished(expected, outcome, ran)
+
+    def _settle(self, expected: Expected) -> None:
+        # Whatever it would have bound is not under way any more.
+        expected.settled = True
+        if expected.ask is Ask.PARSE and expected.prepared is not None:
+            self.statements.settle(expected.name, expected.prepared)
+        elif expected.ask is Ask.BIND and expected.portal is not None:
+            self.portals.settle(expected.name, expected.portal)
+        elif expected.sql and expected.prepared is not None:
+            for i, made in expected.sql.items():
+                self.statements.settle(expected.prepared.changes[i][1], made)
+
+    def _parse_complete(self, data: bytes, at: int, end: int) -> bytes | None:
+        head = self._head(Ask.PARSE)
+        self._pop()
+        if head.prepared is not None:
+            self.statements.confirm(head.name, head.prepared)
+        return None
+
+    def _bind_complete(self, data: bytes, at: int, end: int) -> bytes | None:
+        head = self._head(Ask.BIND)
+        self._pop()
+        portal = head.portal
+        assert portal is not None
+        portal.prepared = self.statements.confirmed.get(head.statement)
+        portal.known = True
+        if not any(portal.prepared is candidate for candidate in portal.candidates):
+            raise ProtocolError("the server bound a statement that was not decided on")
+        self.portals.confirm(head.name, portal)
+        return None
+
+    def _close_complete(self, data: bytes, at: int, end: int) -> bytes | None:
+        head = self._head(Ask.CLOSE_STATEMENT, Ask.CLOSE_PORTAL)
+        self._pop()
+        (self.statements if head.ask is Ask.CLOSE_STATEMENT else self.portals).drop(head.name)
+        return None
+
+    def _parameter_description(self, data: bytes, at: int, end: int) -> bytes | None:
+        head = self._head(Ask.DESCRIBE_STATEMENT)
+        return b"" if head.swallow else None
+
+    def _row_description(self, data: bytes, at: int, end: int) -> bytes | None:
+        head = self._head(Ask.QUERY, Ask.DESCRIBE_STATEMENT, Ask.DESCRIBE_PORTAL)
+        if head.ask is Ask.QUERY:
+            assert head.prepared is not None
+            self._masker = None
+            if head.prepared.masked:
+                fields = messages.read_row_description(data[at:end])
+                self._masker = self._hooks.masker(head.prepared, fields, tuple(f.format for f in fields))
+            self._rows_open = True
+            return None
+        self._pop()
+        if head.ask is Ask.DESCRIBE_PORTAL:
+            portal = self.portals.confirmed.get(head.name)
+            if portal is not None and (portal.prepared is None or portal.prepared.masked):
+                portal.fields = messages.read_row_description(data[at:end])
+        return b"" if head.swallow else None
+
+    def _no_data(self, data: bytes, at: int, end: int) -> bytes | None:
+        head = self._head(Ask.DESCRIBE_STATEMENT, Ask.DESCRIBE_PORTAL)
+        self._pop()
+        if head.ask is Ask.DESCRIBE_PORTAL:
+            portal = self.portals.confirmed.get(head.name)
+            if portal is not None:
+                portal.fields = ()
+        return b"" if head.swallow else None
+
+    def _command_complete(self, data: bytes, at: int, end: int) -> bytes | None:
+        head = self._head(Ask.QUERY, Ask.EXECUTE)
+        self._close_rows()
+        self.copying = None
+        tag = messages.read_command_tag(data[at:end])
+        head.rows = messages.rows_of(tag)
+        ran = self._ran(head)
+        if ran is not None and ran.changes and head.index < len(ran.changes):
+            self._change(*ran.changes[head.index], ran, head)
+        if tag in ("ROLLBACK", "COMMIT"):
+            # After ROLLBACK TO the name may mean another portal by now: look at its columns again.
+            for portal in self.portals.confirmed.values():
+                portal.fields = None
+                portal.described = False
+        if head.ask is Ask.QUERY:
+            head.index += 1
+        else:
+            self._pop()
+            self._settle(head)
+            self._finish(head, "ok", ran)
+        return None
+
+    def _change(self, change: Change, name: str, prepared: Prepared, head: Expected) -> None:
+        if change is Change.PREPARE:
+            made = head.sql.get(head.index) if head.sql and prepared is head.prepared else None
+            self.statements.confirm(name, made or SqlPrepared(prepared))
+        elif change is Change.DEALLOCATE:
+            if name:
+                self.statements.drop(name)
+            else:
+                self.statements.drop_all()
+        elif change in (Change.DECLARE, Change.CLOSE):
+            if name:
+                self.portals.drop(name)
+            else:
+                self.portals.drop_all()
+
+    def _empty_query(self, data: bytes, at: int, end: int) -> bytes | None:
+        head = self._head(Ask.QUERY, Ask.EXECUTE)
+        if head.ask is Ask.EXECUTE:
+            self._pop()
+            self._finish(head, "ok", self._ran(head))
+        return None
+
+    def _portal_suspended(self, data: bytes, at: int, end: int) -> bytes | None:
+        head = self._head(Ask.EXECUTE)
+        self._close_rows()
+        self._pop()
+        self._finish(head, "ok", self._ran(head))
+        return None
+
+    def _error(self, data: bytes, at: int, end: int) -> bytes | None:
+        body = data[at:end]
+        fields = messages.read_report(body)
+        if fields.get("V", fields.get("S")) in ("FATAL", "PANIC"):
+            self.fatal = True
+            return self._hide(b"E", body)
+        if not self._queue:
+            raise ProtocolError("the server sent an error that belongs to nothing that was asked")
+        replacement = self._hide(b"E", body)
+        head = self._queue[0]
+        self._close_rows()
+        self.copying = None
+        if head.denial is not None:
+            if fields.get("C") == "42601" and self._nonce in fields.get("M", ""):
+                replacement = head.denial.response
+            head.error = "42501"
+        else:
+            head.error = fields.get("C", "XX000")
+        if head.ask is Ask.SYNC:
+            return replacement
+        if head.ask is Ask.QUERY:
+            head.settled = True
+            return replacement
+        ran = self._ran(head)
+        self._pop()
+        self._settle(head)
+        self._finish(head, "cancelled" if head.error == "57014" else "error", ran)
+        while self._queue and self._queue[0].ask is not Ask.SYNC:
+            skipped = self._pop()
+            self._settle(skipped)
+            self._finish(skipped, "skipped", None)
+        self._skipping = not self._queue
+        return replacement
+
+    def _hide(self, kind: bytes, body: bytes) -> bytes | None:
+        if not self._queue:
+            return None
+        head = self._queue[0]
+        masked = False
+        if head.ask is Ask.EXECUTE:
+            portal = self.portals.confirmed.get(head.name)
+            masked = portal is not None and (portal.prepared is None or portal.prepared.masked)
+        elif head.ask is Ask.BIND and head.portal is not None:
+            masked = any(prepared.masked for prepared in head.portal.candidates)
+        elif head.prepared is not None:
+            masked = head.prepared.masked
+        elif head.ask is Ask.SYNC:
+            masked = self._sync_masked
+        return errors.without_values(kind, body) if masked else None
+
+    @property
+    def _sync_masked(self) -> bool:
+        # What fails at the commit (a deferred constraint) was run by some statement before.
+        return any(prepared.masked for prepared in self.statements.confirmed.values())
+
+    def _ready(self, data: bytes, at: int, end: int) -> bytes | None:
+        if not self._queue or self._queue[0].ask not in (Ask.QUERY, Ask.SYNC) or end != at + 1:
+            raise ProtocolError("the server's answer belongs to nothing that was asked")
+        head = self._pop()
+        if head.denial is not None and not head.error:
+            raise ProtocolError("the server answered a denied statement with success")
+        self._settle(head)
+        self._close_rows()
+        self.copying = None
+        self.status = data[at:end]
+        if self.status == b"I":
+            self.portals.drop_all()
+        if head.ask is Ask.QUERY:
+            outcome = "ok" if not head.error else "cancelled" if head.error == "57014" else "error"
+            self._finish(head, outcome, head.prepared)
+        return None
+
+    def _copy_in(self, data: bytes, at: int, end: int) -> bytes | None:
+        head = self._head(Ask.QUERY, Ask.EXECUTE)
+        ran = self._ran(head)
+        if ran is None or not ran.copies_in:
+            raise ProtocolError("the server asks for COPY data that no statement announced")
+        head.settled = True
+        self.copying = head
+        return None
+
+    def _copy_out_start(self, data: bytes, at: int, end: int) -> bytes | None:
+        head = self._head(Ask.QUERY, Ask.EXECUTE)
+        ran = self._ran(head)
+        if ran is None or ran.masked:
+            raise ProtocolError("the server copies out what needs a mask")
+        self._copy_out = True
+        return None
+
+    def _copy_out_done(self, data: bytes, at: int, end: int) -> bytes | None:
+        if not self._copy_out:
+            raise ProtocolError("the server ends a COPY that it did not begin")
+        self._copy_out = False
+        return None
+
+    def _parameter_status(self, data: bytes, at: int, end: int) -> bytes | None:
+        self._hooks.parameter(*messages.read_parameter_status(data[at:end]))
+        return None
+
+    def _notice(self, data: bytes, at: int, end: int) -> bytes | None:
+        return self._hide(b"N", data[at:end])
+
+    def _notification(self, data: bytes, at: int, end: int) -> bytes | None:
+        return None
+
+
+_Handler = Callable[[Responses, bytes, int, int], bytes | None]
+
+# Authentication, BackendKeyData, FunctionCallResponse, CopyBothResponse, NegotiateProtocolVersion have no place here.
+_TABLE: dict[int, _Handler] = {
+    ord("1"): Responses._parse_complete,
+    ord("2"): Responses._bind_complete,
+    ord("3"): Responses._close_complete,
+    ord("t"): Responses._parameter_description,
+    ord("T"): Responses._row_description,
+    ord("n"): Responses._no_data,
+    ord("C"): Responses._command_complete,
+    ord("I"): Responses._empty_query,
+    ord("s"): Responses._portal_suspended,
+    ord("E"): Responses._error,
+    ord("Z"): Responses._ready,
+    ord("G"): Responses._copy_in,
+    ord("H"): Responses._copy_out_start,
+    ord("c"): Responses._copy_out_done,
+    ord("S"): Responses._parameter_status,
+    ord("N"): Responses._notice,
+    ord("A"): Responses._notification,
+}
