@@ -42,7 +42,8 @@ class Outcome:
 def environment(layout: Layout, engine: Engine, server: PostgresServer) -> dict[str, str]:
     """What `pulumi` needs beside this process's environment, for us and for a person typing it by hand."""
     return {
-        **engine.env,
+        **{name: value for name, value in engine.env.items() if name != "PULUMI_CONFIG_PASSPHRASE_FILE"},
+        "WICKETGATE_PULUMI": str(engine.command),
         "PULUMI_BACKEND_URL": f"file://{_folder(layout.path('pulumi'))}",
         "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
         "SSL_CERT_FILE": str(layout.path("ca", BUNDLE)),

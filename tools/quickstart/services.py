@@ -86,6 +86,8 @@ def issuer(layout: Layout) -> bool:
             "wicketgate.testing.issuer",
             "--state",
             str(folder),
+            "--public-host",
+            "127.0.0.1",
             "--ca-dir",
             str(layout.path("ca")),
             "--port",
@@ -119,6 +121,8 @@ def entra(layout: Layout) -> bool:
             "wicketgate.testing.entra",
             "--state",
             str(folder),
+            "--public-host",
+            "127.0.0.1",
             "--ca-dir",
             str(layout.path("ca")),
             "--port",
@@ -140,10 +144,8 @@ def entra(layout: Layout) -> bool:
 def _seed(layout: Layout) -> dict[str, Any]:
     return {
         "deployer": {
-            "clientId": DEPLOYER_CLIENT,
-            "federatedCredentials": [
-                {"issuer": layout.issuer, "subject": DEPLOYER_SUBJECT, "audience": TOKEN_EXCHANGE_AUDIENCE}
-            ],
+            "appId": DEPLOYER_CLIENT,
+            "federatedCredentials": [{"name": "quickstart", "issuer": layout.issuer, "subject": DEPLOYER_SUBJECT}],
         },
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator
 _DURATION = re.compile(r"(\d{1,6})(ms|s|m|h|d)\Z")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
+_DATE = re.compile(r"(\d{4}-\d{2}-\d{2})(?:[T ]00:00:00(?:\.0+)?(?:Z|\+00:00| \+0000 UTC))?\Z")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
 
@@ -46,14 +48,13 @@ def _port(value: int) -> int:
     return value
 
 
-def _date(value: str) -> str:
-    import datetime
-
+def _date(value: object) -> str:
+    # Pulumi reads an unquoted date as a point in time, and writes it back as one.
+    match = _DATE.match(value) if isinstance(value, str) else None
     try:
-        datetime.date.fromisoformat(value)
+        return datetime.date.fromisoformat(match[1] if match else "").isoformat()
     except ValueError:
         raise ValueError("not a date: write it as in `2027-06-30`") from None
-    return value
 
 
 Duration = Annotated[str, BeforeValidator(_duration)]
@@ -64,5 +65,5 @@ Uuid = Annotated[str, AfterValidator(_uuid)]
 """A lowercase UUID: an Entra object, application or tenant id."""
 Port = Annotated[int, AfterValidator(_port)]
 """A TCP port; 0 lets the system choose."""
-Date = Annotated[str, AfterValidator(_date)]
+Date = Annotated[str, BeforeValidator(_date)]
 """A calendar date in ISO 8601; the end of that day in UTC counts."""

@@ -75,7 +75,7 @@ def test_mistakes_of_all_files_are_told_with_their_lines(folder: Path) -> None:
 
 def test_a_policy_under_another_name_is_refused(folder: Path) -> None:
     (folder / "writing.yaml").write_text(POLICY)
-    with pytest.raises(DocumentError, match="the policy in `writing.yaml` calls itself `reading`"):
+    with pytest.raises(DocumentError, match=r"the policy in `writing\.yaml` calls itself `reading`"):
         read_policies(folder, ["writing"])
 
 
