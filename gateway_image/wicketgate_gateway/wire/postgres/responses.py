@@ -80,8 +80,18 @@ class Prepared(Protocol):
         ...
 
     @property
+    def hides_errors(self) -> bool:
+        """Whether the server's errors and notices may show a masked value."""
+        ...
+
+    @property
     def copies_in(self) -> bool:
         """Whether the server may ask for COPY data."""
+        ...
+
+    @property
+    def copies_out(self) -> bool:
+        """Whether the server may send COPY data, none of which needs a mask."""
         ...
 
 
@@ -90,8 +100,10 @@ class SqlPrepared:
 
     __slots__ = ("origin",)
     masked = True
+    hides_errors = True
     changes: Sequence[tuple[Change, str]] = ()
     copies_in = False
+    copies_out = False
 
     def __init__(self, origin: Prepared) -> None:
         self.origin = origin
@@ -212,6 +224,11 @@ class Responses:
 
     def __len__(self) -> int:
         return len(self._queue)
+
+    @property
+    def within_message(self) -> bool:
+        """Whether the client has got a part of a message: nothing else may be sent to it in between."""
+        return self._passing > 0
 
     @property
     def held(self) -> int:
@@ -372,6 +389,9 @@ class Responses:
             self.statements.settle(expected.name, expected.prepared)
         elif expected.ask is Ask.BIND and expected.portal is not None:
             self.portals.settle(expected.name, expected.portal)
+        elif expected.ask is Ask.DESCRIBE_PORTAL:
+            for portal in self.portals.candidates(expected.name):
+                portal.described = False
         elif expected.sql and expected.prepared is not None:
             for i, made in expected.sql.items():
                 self.statements.settle(expected.prepared.changes[i][1], made)
@@ -520,22 +540,18 @@ class Responses:
         if not self._queue:
             return None
         head = self._queue[0]
-        masked = False
-        if head.ask is Ask.EXECUTE:
+        hides = False
+        if head.ask is Ask.EXECUTE or head.ask is Ask.DESCRIBE_PORTAL:
             portal = self.portals.confirmed.get(head.name)
-            masked = portal is not None and (portal.prepared is None or portal.prepared.masked)
+            hides = portal is not None and (portal.prepared is None or portal.prepared.hides_errors)
         elif head.ask is Ask.BIND and head.portal is not None:
-            masked = any(prepared.masked for prepared in head.portal.candidates)
-        elif head.prepared is not None:
-            masked = head.prepared.masked
+            hides = any(prepared.hides_errors for prepared in head.portal.candidates)
         elif head.ask is Ask.SYNC:
-            masked = self._sync_masked
-        return errors.without_values(kind, body) if masked else None
-
-    @property
-    def _sync_masked(self) -> bool:
-        # What fails at the commit (a deferred constraint) was run by some statement before.
-        return any(prepared.masked for prepared in self.statements.confirmed.values())
+            # What fails at the commit (a deferred constraint) was run by some statement before.
+            hides = any(prepared.hides_errors for prepared in self.statements.confirmed.values())
+        elif head.prepared is not None:
+            hides = head.prepared.hides_errors
+        return errors.without_values(kind, body) if hides else None
 
     def _ready(self, data: bytes, at: int, end: int) -> bytes | None:
         if not self._queue or self._queue[0].ask not in (Ask.QUERY, Ask.SYNC) or end != at + 1:
@@ -566,8 +582,8 @@ class Responses:
     def _copy_out_start(self, data: bytes, at: int, end: int) -> bytes | None:
         head = self._head(Ask.QUERY, Ask.EXECUTE)
         ran = self._ran(head)
-        if ran is None or ran.masked:
-            raise ProtocolError("the server copies out what needs a mask")
+        if ran is None or not ran.copies_out:
+            raise ProtocolError("the server sends COPY data that no statement announced")
         self._copy_out = True
         return None
 

@@ -41,6 +41,11 @@ class Text:
     masked: bool = False
     changes: Sequence[tuple[Change, str]] = ()
     copies_in: bool = False
+    copies_out: bool = False
+
+    @property
+    def hides_errors(self) -> bool:
+        return self.masked
 
 
 @dataclass
@@ -366,13 +371,13 @@ def test_copy_in_that_nothing_announced_ends_the_session() -> None:
         r.feed(m.copy_response(b"G"))
 
 
-def test_copy_out_passes_and_is_refused_where_masks_apply() -> None:
+def test_copy_out_passes_where_it_was_announced() -> None:
     r, _ = make()
-    r.push(ask_query(Text("copy")))
+    r.push(ask_query(Text("copy", copies_out=True)))
     answer = m.copy_response(b"H") + m.copy_data(b"1\n") + m.copy_data(b"2\n") + m.COPY_DONE
     answer += m.command_complete("COPY 2") + Z
     assert feed(r, *(answer[i : i + 3] for i in range(0, len(answer), 3))) == answer
-    r.push(ask_query(Text("copy", masked=True)))
+    r.push(ask_query(Text("copy")))
     with pytest.raises(ProtocolError):
         r.feed(m.copy_response(b"H"))
 
