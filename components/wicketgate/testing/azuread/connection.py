@@ -102,7 +102,7 @@ class Tokens:
         *,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._endpoints = endpoints
+        self.endpoints = endpoints
         self._credentials = credentials
         self._http = http
         self._now = now
@@ -123,13 +123,13 @@ class Tokens:
         form = {
             "client_id": credentials.client,
             "grant_type": "client_credentials",
-            "scope": f"{self._endpoints.graph}/.default",
+            "scope": f"{self.endpoints.graph}/.default",
         }
         if credentials.secret:
             form["client_secret"] = credentials.secret
         else:
             form |= {"client_assertion": credentials.assertion, "client_assertion_type": ASSERTION_TYPE}
-        url = f"{self._endpoints.login}/{credentials.tenant}/oauth2/v2.0/token"
+        url = f"{self.endpoints.login}/{credentials.tenant}/oauth2/v2.0/token"
         try:
             answer = self._http.post(url, data=form, headers={"Accept": "application/json"})
         except httpx2.HTTPError as error:

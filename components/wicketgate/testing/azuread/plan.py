@@ -78,7 +78,8 @@ def _field(field: Field, prior: Any, given: Any, *, fresh: bool) -> Any:
         case Kind.SET:
             return _set(field, prior, cast(list[Any], given))
         case _:
-            return prior if given == prior else given
+            same = given == prior or (field.any_case and str(given).casefold() == str(prior).casefold())
+            return prior if same else given
 
 
 def _absent(field: Field, prior: Any, *, fresh: bool) -> Any:

@@ -55,8 +55,8 @@ class Field:
 
     `of` is the element of a list or set: a field for plain values, a block for objects. `tf` is the
     Terraform name where it is not the snake case of ours. `quiet` suppresses the diff of a block that is
-    absent from the program and holds nothing but defaults (the provider's `DiffSuppressFunc`). `conflicts`,
-    `one_of` and `some_of` are Terraform names, as the messages print them.
+    absent from the program and holds nothing but defaults (the provider's `DiffSuppressFunc`); `any_case` does so for
+    texts that differ in case alone. `conflicts`, `one_of` and `some_of` are Terraform names, as in messages.
     """
 
     kind: Kind
@@ -69,6 +69,7 @@ class Field:
     tf: str = ""
     quiet: bool = False
     plain_hash: bool = False
+    any_case: bool = False
     deprecated: str = ""
     conflicts: tuple[str, ...] = ()
     one_of: tuple[str, ...] = ()

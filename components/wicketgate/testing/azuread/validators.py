@@ -197,3 +197,20 @@ def redirect_uri(*, urn: bool, any_scheme: bool) -> Validator:
         return wrong
 
     return check
+
+
+def parse_sub_id(value: str, kind: str, what: str) -> tuple[str, str]:
+    """The two UUIDs of an ID in the older form `{objectId}/kind/{subId}`. Raises ValueError."""
+    prefix = f"unable to parse {what}: "
+    parts = value.split("/")
+    if len(parts) != 3:
+        form = "{objectId}/{type}/{subId}"
+        raise ValueError(f'{prefix}object Resource ID should be in the format {form} - but got "{value}"')
+    owner, said, sub = parts
+    if not is_uuid_text(owner):
+        raise ValueError(f'{prefix}object ID isn\'t a valid UUID ("{owner}")')
+    if said != kind:
+        raise ValueError(f"{prefix}type in {{objectID}}/{{type}}/{{subID}} was expected to be {kind}, got {said}")
+    if not is_uuid_text(sub):
+        raise ValueError(f'{prefix}object Sub Resource ID isn\'t a valid UUID ("{sub}")')
+    return owner, sub
