@@ -28,9 +28,7 @@ _LEAVES = st.one_of(
 _VALUES = st.recursive(
     _LEAVES,
     lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.dictionaries(st.text(max_size=8), inner, max_size=4)
-        | inner.map(Secret)
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4) | inner.map(Secret)
     ),
     max_leaves=12,
 )
@@ -67,9 +65,7 @@ def test_output_values(fields: dict[str, object], expected: object) -> None:
     assert decode(wire)["p"] == expected
 
 
-@pytest.mark.parametrize(
-    "text", ["1c4a061d-8072-4f0a-a4cb-0ff528b18fe7", "dd056dcd-154b-4c76-9bd3-c8f88648b5ff"]
-)
+@pytest.mark.parametrize("text", ["1c4a061d-8072-4f0a-a4cb-0ff528b18fe7", "dd056dcd-154b-4c76-9bd3-c8f88648b5ff"])
 def test_unknowns_of_every_type(text: str) -> None:
     wire = struct_pb2.Struct()
     wire.update({"p": text})

@@ -24,7 +24,7 @@ from wicketgate.testing.language_host.processes import Children
 
 _PROGRAM: Final = Path(__file__).with_name("program.py")
 _SHOWN_TO_USER: Final = 32
-_ONLY_OFFICIAL: Final = "{} needs the official Pulumi CLI; this language host is a stand-in that runs programs alone"
+_ONLY_OFFICIAL: Final = "{} needs the official Pulumi CLI: this language host is a stand-in, which only runs programs"
 
 
 class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
@@ -172,7 +172,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
 
     def GenerateProgram(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Only the real host generates code."""
-        _only_official(context, "converting a program")
+        _only_official(context, "writing a program (for `pulumi import`, `--generate-code=false` does without)")
 
     def GenerateProject(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Only the real host generates code."""
