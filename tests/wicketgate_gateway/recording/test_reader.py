@@ -17,6 +17,13 @@ from wicketgate_gateway.recording.recorder import Recorder, session_folder
 Started = Callable[..., SessionStarted]
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.001)
+
+
 def record(folder: Path, started: SessionStarted, parts: list[bytes], rotate_bytes: int = 10**6) -> RecordingClosed:
     async def run() -> RecordingClosed:
         recorder = Recorder(folder, rotate_bytes=rotate_bytes)
@@ -26,8 +33,7 @@ def record(folder: Path, started: SessionStarted, parts: list[bytes], rotate_byt
         for part in parts:
             session.client(part)
             session.flush()
-            while recorder.under_way:
-                await asyncio.sleep(0.001)
+            await until(lambda: not recorder.under_way)
         session.finish("x")
         await recorder.close()
         return closed[0]
@@ -121,7 +127,7 @@ def test_following_a_live_session(tmp_path: Path, make_started: Started) -> None
         for part in (b"one", b"two", b"three", b"four", b"five"):
             session.client(part)
             session.flush()
-            await asyncio.sleep(0.05)
+            await until(lambda: not recorder.under_way)
         session.finish("x")
         await recorder.close()
         return await asyncio.wait_for(reading, 10)

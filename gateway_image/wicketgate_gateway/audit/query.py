@@ -1,0 +1,298 @@
+"""Questions to the audit store, fast at millions of events.
+
+How this works: SQLite takes one index per query, so we choose it: of the filters given, the one that leaves the fewest
+rows (counted up to a bound, in the index alone). A text is first looked for in the newest rows that the other filters
+leave, which answers quickly when it is frequent; if that does not fill the answer, the trigram index says which
+statements hold it. Newest first inside, oldest first in the answer.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from wicketgate_gateway.audit.events import AuditEvent, Operation, RecordingClosed, SessionStarted
+from wicketgate_gateway.contract.errors import WicketgateError
+
+_SCAN_ROWS = 20_000
+_decode = msgspec.json.Decoder(AuditEvent).decode
+_decode_started = msgspec.json.Decoder(SessionStarted).decode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditFilter:
+    """What to ask for; empty fields do not filter. Times are ns since 1970, `until` exclusive."""
+
+    bot: str = ""
+    target: str = ""
+    verdict: str = ""
+    """`allow`, `deny`, `hold`, or `refused` for connections."""
+    session: str = ""
+    text: str = ""
+    """Part of a statement, in any case of letters."""
+    since: int | None = None
+    until: int | None = None
+    kinds: Sequence[str] = ()
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """One event; for operations with how they ended, as far as that is known."""
+
+    id: int
+    time: int
+    kind: str
+    session: str
+    bot: str
+    target: str
+    verdict: str
+    event: AuditEvent | None
+    """None for events that the ingest made (`journal-damaged`); `reason` then says it."""
+    reason: str = ""
+    outcome: str = ""
+    rows: int | None = None
+    sqlstate: str = ""
+    duration_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """One session: `state` is `live`, `ended` or `lost` (the gateway died first)."""
+
+    started: SessionStarted
+    state: str
+    ended: int | None
+    reason: str
+    operations: int
+    denied: int
+    bytes_in: int
+    bytes_out: int
+    closed: RecordingClosed | None = field(default=None)
+
+
+_FIELDS = (
+    "SELECT e.id, e.time, e.kind, e.session, e.bot, e.target, e.verdict, e.data, s.text,"
+    " e.outcome, e.rows, e.sqlstate, e.duration_us FROM events e"
+)
+_TEXT = "instr(lower(s.text), lower(?)) > 0"
+
+
+def events(connection: sqlite3.Connection, wanted: AuditFilter) -> list[AuditRow]:
+    """The newest `limit` events that match, oldest first."""
+    where, values = _conditions(wanted)
+    index, count = _index(connection, wanted)
+    if not wanted.text:
+        return _fetch(connection, index, where, values, wanted.limit)
+    # The newest rows first: for a frequent text that is the whole answer.
+    newest = f"SELECT id FROM events INDEXED BY {index} WHERE {_and(where)} ORDER BY time DESC LIMIT {_SCAN_ROWS}"  # noqa: S608 - built of constants
+    found = _fetch(connection, "", [f"e.id IN ({newest})", _TEXT], [*values, wanted.text], wanted.limit)
+    if len(found) >= wanted.limit or count < _SCAN_ROWS:
+        return found
+    holding, texts = _statements(wanted.text)
+    return _fetch(
+        connection,
+        "events_statement",
+        [f"e.statement IN ({holding})", *where, _TEXT],
+        [*texts, *values, wanted.text],
+        wanted.limit,
+    )
+
+
+def _fetch(
+    connection: sqlite3.Connection, index: str, where: Sequence[str], values: Sequence[object], limit: int
+) -> list[AuditRow]:
+    by = f"INDEXED BY {index}" if index else ""
+    query = (
+        f"{_FIELDS} {by} LEFT JOIN statements s ON s.id = e.statement"
+        f" WHERE {_and(where)} ORDER BY e.time DESC, e.id DESC LIMIT ?"
+    )
+    rows = connection.execute(query, (*values, limit)).fetchall()
+    return [_row(*row) for row in reversed(rows)]
+
+
+def _and(where: Sequence[str]) -> str:
+    return " AND ".join(where) or "1"
+
+
+def _conditions(wanted: AuditFilter) -> tuple[list[str], list[object]]:
+    where: list[str] = []
+    values: list[object] = []
+    for column in ("session", "bot", "target", "verdict"):
+        value = getattr(wanted, column)
+        if value:
+            where.append(f"{column} = ?")
+            values.append(value)
+    if wanted.kinds:
+        where.append(f"kind IN ({', '.join('?' * len(wanted.kinds))})")
+        if "operation" not in wanted.kinds:
+            where.append("kind <> 'operation'")  # what the partial index asks for
+        values += wanted.kinds
+    where += [f"time {sign} ?" for sign, at in ((">=", wanted.since), ("<", wanted.until)) if at is not None]
+    values += [at for at in (wanted.since, wanted.until) if at is not None]
+    return where, values
+
+
+def _index(connection: sqlite3.Connection, wanted: AuditFilter) -> tuple[str, int]:
+    """The index of the filter that leaves the fewest rows, and how many (at most `_SCAN_ROWS`)."""
+    candidates = [column for column in ("session", "verdict", "bot", "target") if getattr(wanted, column)]
+    counts = [(_count(connection, wanted, column), f"events_{column}") for column in candidates]
+    if wanted.kinds and "operation" not in wanted.kinds:
+        counts.append((_count(connection, wanted, "kind"), "events_kind"))
+    counts.append((_count(connection, wanted, "time"), "events_time"))
+    count, index = min(counts, key=lambda found: found[0])
+    return index, count
+
+
+def _count(connection: sqlite3.Connection, wanted: AuditFilter, column: str) -> int:
+    alone = AuditFilter(
+        **({} if column in ("time", "kind") else {column: getattr(wanted, column)}),
+        kinds=wanted.kinds if column == "kind" else (),
+        since=None if column == "session" else wanted.since,
+        until=None if column == "session" else wanted.until,
+    )
+    where, values = _conditions(alone)
+    query = (
+        f"SELECT count(*) FROM (SELECT 1 FROM events INDEXED BY events_{column}"  # noqa: S608 - built of constants
+        f" WHERE {_and(where)} LIMIT {_SCAN_ROWS})"
+    )
+    return int(connection.execute(query, values).fetchone()[0])
+
+
+def _statements(text: str) -> tuple[str, list[object]]:
+    """A query for the ids of statements that may hold `text`, and its values."""
+    if len(text) < 3:
+        # No trigram to look up.
+        return "SELECT id FROM statements WHERE instr(lower(text), lower(?)) > 0", [text]
+    # `%` and `_` in the text match too much here; the exact condition stands beside it.
+    short = "SELECT rowid FROM statement_text WHERE text LIKE ?"
+    long = "SELECT id FROM statements WHERE long AND instr(lower(text), lower(?)) > 0"
+    return f"{short} UNION ALL {long}", [f"%{text}%", text]
+
+
+def _row(
+    number: int,
+    time: int,
+    kind: str,
+    session: str | None,
+    bot: str | None,
+    target: str | None,
+    verdict: str | None,
+    data: str,
+    text: str | None,
+    outcome: str | None,
+    rows: int | None,
+    sqlstate: str | None,
+    duration_us: int | None,
+) -> AuditRow:
+    reason = ""
+    try:
+        event = _decode(data)
+    except msgspec.ValidationError:
+        # Made by the ingest, or by a version that knew more.
+        event, reason = None, str(msgspec.json.decode(data).get("reason", ""))
+    if isinstance(event, Operation):
+        event = msgspec.structs.replace(event, statement=text or "")
+    reason = reason or str(getattr(event, "reason", ""))
+    return AuditRow(
+        id=number,
+        time=time,
+        kind=kind,
+        session=session or "",
+        bot=bot or "",
+        target=target or "",
+        verdict=verdict or "",
+        event=event,
+        reason=reason,
+        outcome=outcome or "",
+        rows=rows,
+        sqlstate=sqlstate or "",
+        duration_us=duration_us,
+    )
+
+
+_SESSION_FIELDS = (
+    "SELECT id, data, state, ended, reason, operations, denied, bytes_in, bytes_out,"
+    " recording_digest, recording_files, recording_size FROM sessions"
+)
+
+
+def sessions(
+    connection: sqlite3.Connection,
+    *,
+    bot: str = "",
+    target: str = "",
+    since: int | None = None,
+    live: bool = False,
+    limit: int = 50,
+) -> list[SessionRow]:
+    """The newest `limit` sessions that match, oldest first; `since` takes those that were still running then."""
+    where = [condition for condition, value in (("bot = ?", bot), ("target = ?", target)) if value]
+    values: list[object] = [value for value in (bot, target) if value]
+    if since is not None:
+        where.append("(started >= ? OR ended IS NULL OR ended >= ?)")
+        values += [since, since]
+    if live:
+        where.append("state = 'live'")
+    query = f"{_SESSION_FIELDS} WHERE {_and(where)} ORDER BY started DESC, id DESC LIMIT ?"
+    rows = connection.execute(query, (*values, limit)).fetchall()
+    return [_session(*row) for row in reversed(rows)]
+
+
+def session(connection: sqlite3.Connection, name: str) -> SessionRow:
+    """The session of an id, or of an id's end (at least 4 characters), or the newest for `last`.
+
+    Raises WicketgateError (`session-unknown`, `session-ambiguous`).
+    """
+    name = name.lower()
+    if name == "last":
+        where, values = "1 ORDER BY started DESC, id DESC LIMIT 1", ()
+    elif 4 <= len(name) < 26:
+        where, values = "substr(id, ?) = ? LIMIT 2", (-len(name), name)
+    else:
+        where, values = "id = ?", (name,)
+    rows = connection.execute(f"{_SESSION_FIELDS} WHERE {where}", values).fetchall()
+    if not rows:
+        raise WicketgateError(
+            "there is no session yet" if name == "last" else f"there is no session `{name[:64]}`",
+            code="session-unknown",
+            remedy="`wicketgate sessions` lists them",
+        )
+    if len(rows) > 1:
+        raise WicketgateError(
+            f"`{name}` is the end of several ids", code="session-ambiguous", remedy="give more of the id"
+        )
+    return _session(*rows[0])
+
+
+def _session(
+    number: str,
+    data: str,
+    state: str,
+    ended: int | None,
+    reason: str,
+    operations: int,
+    denied: int,
+    bytes_in: int,
+    bytes_out: int,
+    digest: bytes | None,
+    files: int,
+    size: int,
+) -> SessionRow:
+    closed = None
+    if digest is not None:
+        closed = RecordingClosed(time=ended or 0, session=number, digest=digest, files=files, size=size)
+    return SessionRow(
+        started=_decode_started(data),
+        state=state,
+        ended=ended,
+        reason=reason,
+        operations=operations,
+        denied=denied,
+        bytes_in=bytes_in,
+        bytes_out=bytes_out,
+        closed=closed,
+    )

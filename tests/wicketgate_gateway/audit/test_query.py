@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from wicketgate_gateway.audit import ingest, query
+from wicketgate_gateway.audit.events import AuditEvent, Operation, PolicyLoaded, SessionRefused, SessionStarted
+from wicketgate_gateway.audit.query import AuditFilter
+from wicketgate_gateway.contract.errors import WicketgateError
+
+Session = Callable[..., list[AuditEvent]]
+BOTS, TARGETS = ("ann", "ben"), ("orders", "stock")
+STATEMENTS = (
+    "SELECT * FROM Orders",
+    "select 1",
+    "DELETE FROM orders -- 100%",
+    "SELECT 'a_b'",
+    "SELECT " + "1+" * 20000 + "9",
+)
+
+
+@pytest.fixture
+def filled(
+    tmp_path: Path, store: sqlite3.Connection, write: Callable[..., None], make_session: Session
+) -> sqlite3.Connection:
+    frames = [
+        make_session(bot=bot, target=target, effect=effect, statements=STATEMENTS, start=1000 * n)
+        for n, (bot, target, effect) in enumerate(itertools.product(BOTS, TARGETS, ("allow", "deny")), 1)
+    ]
+    refused = SessionRefused(
+        time=500, code="token-expired", reason="the token ended", peer="1.2.3.4:5", target="orders"
+    )
+    write(*frames, [refused, PolicyLoaded(time=9_000_000_000, policy="d")])
+    ingest.catch_up(tmp_path, store)
+    return store
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
+@given(
+    st.sampled_from(["", *BOTS, "nobody"]),
+    st.sampled_from(["", *TARGETS]),
+    st.sampled_from(["", "allow", "deny", "hold", "refused"]),
+    st.sampled_from(["", "orders", "ORDERS", "100%", "%", "_", "a_b", "a%b", "se", "'", "1+1+1+9", "nothing"]),
+    st.none() | st.integers(0, 12_000_000),
+    st.none() | st.integers(0, 12_000_000),
+    st.sampled_from([(), ("operation",), ("session-refused", "policy-loaded")]),
+    st.integers(1, 60),
+    st.sampled_from([3, 20_000]),
+)
+def test_every_filter_agrees_with_filtering_by_hand(
+    filled: sqlite3.Connection,
+    bot: str,
+    target: str,
+    verdict: str,
+    text: str,
+    since: int | None,
+    until: int | None,
+    kinds: tuple[str, ...],
+    limit: int,
+    scan: int,
+) -> None:
+    wanted = AuditFilter(
+        bot=bot, target=target, verdict=verdict, text=text, since=since, until=until, kinds=kinds, limit=limit
+    )
+    before = query._SCAN_ROWS
+    query._SCAN_ROWS = scan
+    try:
+        found = query.events(filled, wanted)
+    finally:
+        query._SCAN_ROWS = before
+    everything = query.events(filled, AuditFilter(limit=10_000))
+    expected = [
+        row
+        for row in everything
+        if (not bot or row.bot == bot)
+        and (not target or row.target == target)
+        and (not verdict or row.verdict == verdict)
+        and (not text or (isinstance(row.event, Operation) and text.lower() in row.event.statement.lower()))
+        and (since is None or row.time >= since)
+        and (until is None or row.time < until)
+        and (not kinds or row.kind in kinds)
+    ]
+    assert found == expected[-limit:]
+
+
+def test_by_session(filled: sqlite3.Connection) -> None:
+    session = query.sessions(filled)[0].started.session
+    found = query.events(filled, AuditFilter(session=session))
+    assert [row.kind for row in found] == ["session-started", *["operation"] * 5, "session-ended"]
+    assert {row.bot for row in found} == {"ann"}
+    assert {row.target for row in found} == {"orders"}
+
+
+def test_sessions(filled: sqlite3.Connection) -> None:
+    everything = query.sessions(filled)
+    assert len(everything) == 8
+    assert query.sessions(filled, limit=2) == everything[-2:]
+    assert {row.started.bot for row in query.sessions(filled, bot="ann")} == {"ann"}
+    assert len(query.sessions(filled, bot="ann", target="stock")) == 2
+    # Those that were still running at the time, whenever they began.
+    ended = sorted(row.ended or 0 for row in everything)
+    assert [row.ended for row in query.sessions(filled, since=ended[-1])] == ended[-1:]
+    assert query.sessions(filled, since=2000) == everything
+    assert query.sessions(filled, live=True) == []
+
+
+def test_a_session_by_its_end_and_the_last(filled: sqlite3.Connection) -> None:
+    rows = query.sessions(filled)
+    name = rows[3].started.session
+    assert query.session(filled, name) == query.session(filled, name[-10:].upper()) == rows[3]
+    assert query.session(filled, "last") == rows[-1]
+    for bad, code in (("zzzzzz", "session-unknown"), ("01", "session-unknown"), ("'; DROP TABLE", "session-unknown")):
+        with pytest.raises(WicketgateError) as caught:
+            query.session(filled, bad)
+        assert caught.value.code == code
+    # Another session whose id has the same end.
+    filled.execute(
+        "INSERT INTO sessions (id, started, state, bot, target, data) VALUES (?, 1, 'live', '', '', ?)",
+        ("x" + name[1:], "{}"),
+    )
+    with pytest.raises(WicketgateError) as caught:
+        query.session(filled, name[-10:])
+    assert caught.value.code == "session-ambiguous"
+
+
+def test_an_empty_store(store: sqlite3.Connection) -> None:
+    assert query.events(store, AuditFilter(bot="x", text="y")) == []
+    assert query.sessions(store) == []
+    with pytest.raises(WicketgateError, match="no session yet"):
+        query.session(store, "last")
+
+
+def test_an_event_of_a_later_version_is_shown_by_its_kind(store: sqlite3.Connection) -> None:
+    store.execute("INSERT INTO events (time, kind, data) VALUES (1, 'new-kind', '{\"event\": \"new-kind\"}')")
+    found = query.events(store, AuditFilter())
+    assert [(row.kind, row.event) for row in found] == [("new-kind", None)]
+
+
+def test_started_is_decoded(filled: sqlite3.Connection) -> None:
+    assert all(isinstance(row.started, SessionStarted) for row in query.sessions(filled))
