@@ -60,14 +60,15 @@ class Resource:
         document: dict[str, Any] = {}
         if self.timeouts:
             document[_TIMEOUTS_KEY] = {name: minutes * 60 * 10**9 for name, minutes in sorted(self.timeouts.items())}
-        document["schema_version"] = str(self.version)
+        if self.version:
+            document["schema_version"] = str(self.version)
         return json.dumps(document, separators=(",", ":"))
 
     def outputs(self, values: Mapping[str, Any], identifier: str) -> dict[str, Any]:
         """The state as the engine gets it: with the ID, metadata, and secrets marked."""
         out = {name: _marked(described, values.get(name)) for name, described in self.block.items()}
         out["id"] = identifier or UNKNOWN
-        if self.meta != '{"schema_version":"0"}':
+        if self.timeouts or self.version:
             out["__meta"] = self.meta
         return out
 
