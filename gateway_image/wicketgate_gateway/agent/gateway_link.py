@@ -1,0 +1,176 @@
+"""The agent's tunnel to one gateway: dial, say hello, serve streams, renew the token, and again after a loss."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+import time
+from collections.abc import Mapping
+
+import structlog
+
+from wicketgate_gateway.agent.catalogue import CatalogueWatcher
+from wicketgate_gateway.agent.session import Session
+from wicketgate_gateway.agent.target import Target
+from wicketgate_gateway.contract.catalogue import Catalogue
+from wicketgate_gateway.contract.errors import WicketgateError
+from wicketgate_gateway.contract.gateway import AgentConfig, Endpoint
+from wicketgate_gateway.identity.http import tls_context
+from wicketgate_gateway.identity.workload import RENEW_SECONDS, WorkloadCredential
+from wicketgate_gateway.tunnel.messages import (
+    CatalogueRefresh,
+    CatalogueUpdate,
+    Control,
+    Failed,
+    Hello,
+    Open,
+    Rejected,
+    Welcome,
+)
+from wicketgate_gateway.tunnel.mux import MAX_MESSAGE, Mux, Stream
+
+BACKOFF_SECONDS = (0.2, 10.0)
+DIAL_SECONDS = 10.0
+WELCOME_SECONDS = 20.0
+_RETRY_SECONDS = 30.0
+
+log = structlog.get_logger("wicketgate.agent")
+
+
+class GatewayLink:
+    """Keeps a tunnel to `endpoint` up until `run` is cancelled."""
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        endpoint: Endpoint,
+        credential: WorkloadCredential,
+        targets: Mapping[str, Target],
+        watchers: Mapping[str, CatalogueWatcher],
+    ) -> None:
+        self.where = f"{endpoint.host}:{endpoint.port}"
+        self.sessions: set[Session] = set()
+        self._config = config
+        self._endpoint = endpoint
+        self._credential = credential
+        self._targets = targets
+        self._watchers = watchers
+        self._mux: Mux | None = None
+        self._welcome: asyncio.Future[str] | None = None
+        self._up = False
+
+    async def run(self) -> None:
+        """Connects, and again after each loss with growing, jittered pauses. Ends only by cancellation."""
+        least, most = BACKOFF_SECONDS
+        pause = least
+        said = ""
+        while True:
+            try:
+                reason = await self._once()
+                pause = least
+                said = ""
+            except WicketgateError as error:
+                reason = str(error)
+            if reason != said:
+                said = reason
+                log.warning("no tunnel", gateway=self.where, reason=reason)
+            # Full jitter: agents that lost the same gateway do not come back in step.
+            await asyncio.sleep(random.uniform(least / 2, pause))  # noqa: S311 - spreads load, guards nothing
+            pause = min(pause * 2, most)
+
+    def catalogue_changed(self, target: str, catalogue: Catalogue) -> None:
+        """Tells the gateway."""
+        if self._up and self._mux is not None:
+            self._mux.send_message(CatalogueUpdate(target=target, catalogue=catalogue))
+
+    async def _once(self) -> str:
+        """One tunnel from dialling to its end; the reason of the end. Raises WicketgateError if it never came up."""
+        loop = asyncio.get_running_loop()
+        lost: asyncio.Future[str] = loop.create_future()
+        self._welcome = loop.create_future()
+        hello, ends = await self._hello()
+        mux = await self._dial(lost)
+        self._mux = mux
+        try:
+            mux.send_message(hello)
+            await asyncio.wait({lost, self._welcome}, timeout=WELCOME_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if not self._welcome.done():
+                reason = lost.result() if lost.done() else "no answer to the hello"
+                raise WicketgateError(f"`{self.where}` did not let this agent in: {reason}", code="gateway-refused")
+            self._up = True
+            log.info("tunnel up", gateway=self.where, name=self._welcome.result())
+            for name, watcher in self._watchers.items():
+                if watcher.current is not None:
+                    mux.send_message(CatalogueUpdate(target=name, catalogue=watcher.current))
+            renewal = loop.create_task(self._renew(mux, ends))
+            try:
+                return await lost
+            finally:
+                renewal.cancel()
+        finally:
+            self._up = False
+            self._mux = None
+            mux.close("the agent stops")
+
+    async def _dial(self, lost: asyncio.Future[str]) -> Mux:
+        context = tls_context(self._endpoint.ca_file)
+
+        def ended(reason: str) -> None:
+            if not lost.done():
+                lost.set_result(reason)
+
+        def make() -> Mux:
+            mux = Mux(opens=False, on_message=self._message, on_lost=ended, on_open=self._open)
+            mux.max_message = MAX_MESSAGE
+            return mux
+
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(DIAL_SECONDS):
+                return (await loop.create_connection(make, self._endpoint.host, self._endpoint.port, ssl=context))[1]
+        except ssl.SSLCertVerificationError as error:
+            raise WicketgateError(
+                f"the certificate of `{self.where}` was refused: {error.verify_message}",
+                code="gateway-certificate-refused",
+                remedy="check `caFile` and the host name of the gateway",
+            ) from None
+        except TimeoutError:
+            raise WicketgateError(f"`{self.where}` did not answer", code="gateway-unreachable") from None
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise WicketgateError(f"`{self.where}` cannot be reached: {reason}", code="gateway-unreachable") from None
+
+    async def _hello(self) -> tuple[Hello, float]:
+        token = await self._credential.token(f"{self._config.audience}/.default")
+        return Hello(agent=self._config.name, token=token.token, targets=sorted(self._targets)), token.expires_at
+
+    async def _renew(self, mux: Mux, ends: float) -> None:
+        while True:
+            await asyncio.sleep(max(1.0, ends - RENEW_SECONDS - time.time() + 1.0))
+            try:
+                hello, ends = await self._hello()
+            except WicketgateError as error:
+                log.warning("token not renewed", gateway=self.where, code=error.code, reason=str(error))
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            mux.send_message(hello)
+            if ends - RENEW_SECONDS <= time.time():  # Entra is away and the old token came back
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    def _message(self, message: Control) -> None:
+        if isinstance(message, Welcome):
+            if self._welcome is not None and not self._welcome.done():
+                self._welcome.set_result(message.gateway)
+        elif isinstance(message, Rejected):
+            log.warning("rejected", gateway=self.where, code=message.code, reason=message.reason)
+        elif isinstance(message, CatalogueRefresh) and message.target in self._watchers:
+            self._watchers[message.target].refresh()
+
+    def _open(self, stream: Stream, message: Control) -> None:
+        target = self._targets.get(message.target) if isinstance(message, Open) else None
+        if not isinstance(message, Open) or target is None:
+            stream.send_control(Failed(code="target-unknown", reason="this agent has no such target"))
+            stream.close("unknown target")
+            return
+        self.sessions.add(Session(stream, message, target, self.sessions.discard))

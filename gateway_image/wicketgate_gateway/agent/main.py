@@ -1,0 +1,87 @@
+"""`python -m wicketgate_gateway.agent --config agent.yaml`: the process that holds the credentials."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+
+import structlog
+import uvloop
+
+from wicketgate_gateway.agent.catalogue import CatalogueWatcher
+from wicketgate_gateway.agent.gateway_link import GatewayLink
+from wicketgate_gateway.agent.target import Target
+from wicketgate_gateway.contract.catalogue import Catalogue
+from wicketgate_gateway.contract.errors import WicketgateError
+from wicketgate_gateway.contract.gateway import AgentConfig
+from wicketgate_gateway.contract.model import read
+from wicketgate_gateway.identity import http
+from wicketgate_gateway.identity.workload import WorkloadCredential
+
+log = structlog.get_logger("wicketgate.agent")
+
+
+async def run(config: AgentConfig, stop: asyncio.Event) -> None:
+    """Serves until `stop` is set. Raises WicketgateError for a configuration that cannot work."""
+    links: list[GatewayLink] = []
+
+    def changed(name: str, catalogue: Catalogue) -> None:
+        for link in links:
+            link.catalogue_changed(name, catalogue)
+
+    targets = {name: Target(name, target) for name, target in config.targets.items()}
+    watchers = {name: CatalogueWatcher(target, changed) for name, target in targets.items()}
+    async with http.client(config.entra) as client:
+        credential = WorkloadCredential(config.entra, config.workload, client)
+        links += [GatewayLink(config, endpoint, credential, targets, watchers) for endpoint in config.gateways]
+        loop = asyncio.get_running_loop()
+        tasks = [loop.create_task(each.run()) for each in (*links, *watchers.values())]
+        log.info("agent started", name=config.name, gateways=[link.where for link in links], targets=sorted(targets))
+        stopped = loop.create_task(stop.wait())
+        done, _ = await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (stopped, *tasks):
+            task.cancel()
+        await asyncio.gather(stopped, *tasks, return_exceptions=True)
+        for task in done - {stopped}:
+            await task  # a loop that ended by itself did so by an error
+        log.info("agent stopped")
+
+
+async def _main(config: AgentConfig) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await run(config, stop)
+
+
+def configure_logging() -> None:
+    """JSON lines on stderr. Exceptions are logged as text without local variables, which could hold secrets."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status 0 after SIGTERM or SIGINT, 2 for a configuration that is wrong."""
+    parser = argparse.ArgumentParser(prog="wicketgate-agent", description="Holds credentials and logs in to targets.")
+    parser.add_argument("--config", required=True, metavar="FILE", help="agent.yaml")
+    options = parser.parse_args(arguments)
+    configure_logging()
+    try:
+        uvloop.run(_main(read(AgentConfig, options.config)))
+    except WicketgateError as error:
+        log.error("agent cannot run", code=error.code, reason=str(error))
+        return 2
+    return 0
