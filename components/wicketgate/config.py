@@ -33,7 +33,9 @@ class GitHub(model.Model):
     """`owner/name`, or `owner@id/name@id` where GitHub issues immutable subjects (repositories made after
     2026-07-15)."""
     branch: str | None = None
+    """The branch whose workflows may act."""
     environment: str | None = None
+    """The deployment environment whose jobs may act."""
     pull_request: bool = False
     """Any pull request of the repository, from forks too where the workflow allows it."""
 
@@ -63,8 +65,11 @@ class GitLab(model.Model):
     """A pipeline of GitLab, by the project's id, which never changes hands as its path does."""
 
     issuer: str = "https://gitlab.com"
+    """The GitLab instance."""
     project_id: int
+    """The project's number."""
     branch: str
+    """The branch whose pipelines may act."""
 
     def resolve(self) -> FederatedCredentialArgs:
         """Issuer and subject, as GitLab's ID token reference says."""
@@ -80,8 +85,11 @@ class Kubernetes(model.Model):
     """A service account of a cluster whose issuer Entra can reach."""
 
     issuer: str
+    """The cluster's issuer URL, byte for byte."""
     namespace: Name
+    """The namespace of the service account."""
     service_account: str
+    """The service account's name."""
 
     def resolve(self) -> FederatedCredentialArgs:
         """Issuer and subject of projected service account tokens."""
@@ -97,8 +105,11 @@ class Oidc(model.Model):
     """Any other issuer of RS256-signed tokens that Entra can reach."""
 
     issuer: str
+    """The token's `iss`, byte for byte; Entra fetches its keys from there."""
     subject: str
+    """The token's `sub`, byte for byte."""
     audience: str = TOKEN_EXCHANGE_AUDIENCE
+    """The token's `aud`."""
 
     @model_validator(mode="after")
     def _exact(self) -> Self:
@@ -122,9 +133,13 @@ class Credential(model.Model):
     """One federated credential, by the platform that vouches for the workload."""
 
     github: GitHub | None = None
+    """A workflow of GitHub Actions."""
     gitlab: GitLab | None = None
+    """A pipeline of GitLab."""
     kubernetes: Kubernetes | None = None
+    """A service account of a cluster."""
     oidc: Oidc | None = None
+    """Any other issuer."""
 
     @model_validator(mode="after")
     def _one_platform(self) -> Self:
@@ -152,10 +167,13 @@ class LocalDeploy(model.Model):
     """Gateway and agent as processes on this machine: the quickstart and development."""
 
     kind: Literal["local"]
+    """The kind of place."""
     folder: str
     """Folder for the rendered files and the processes' state."""
     certificate_file: str
+    """The gateway's certificate and its chain (PEM)."""
     key_file: str
+    """Its private key (PEM)."""
     ca_file: str
     """The CA of the gateway's certificate, for clients and agents."""
     token_folder: str
@@ -168,38 +186,54 @@ class Gateway(model.Model):
     """The gateway."""
 
     name: Name = "gate"
+    """Its name, part of the display name in Entra."""
     host: str
+    """The host name or address that clients and agents connect to; the certificate is for it."""
     postgres_port: Port = 5432
+    """Where PostgreSQL clients connect."""
     agents_port: Port = 8443
+    """Where agents connect."""
     credentials: Credentials = Field(default_factory=list[Credential])
+    """The workload that the gateway's own process is, for asking Graph."""
     read_directory: bool = True
     """Whether this stack grants the gateway `Application.Read.All` on Graph."""
     deploy: LocalDeploy
+    """Where and how gateway and agents run."""
 
 
 class Agent(model.Model):
     """An agent: runs beside targets, holds their credentials."""
 
     credentials: Credentials
+    """The workload that the agent's process is."""
 
 
 class SecretCredential(model.Model):
     """A target's credential: the name of a secret that the platform mounts for the agent."""
 
     secret: Name
+    """Name of the secret; it holds `username` and `password`."""
 
 
 class Target(model.Model):
     """Something that bots reach."""
 
     kind: Annotated[TargetKind, Field(strict=False)]
+    """The protocol."""
     address: str
+    """`host:port`, as the agent sees it."""
     database: str
+    """The database's own name; bots use the target's name."""
     agent: Name
+    """The agent that reaches it."""
     labels: dict[str, str] = Field(default_factory=dict[str, str])
+    """Free labels that policies can select targets by."""
     credential: SecretCredential
+    """The existing account with which the agent logs in."""
     tls: Annotated[TlsMode, Field(strict=False)] = TlsMode.VERIFY_FULL
+    """How the agent connects."""
     ca_file: str | None = None
+    """The CA of the target's certificate (PEM); left out, the system's."""
 
     @model_validator(mode="after")
     def _address(self) -> Self:
@@ -213,16 +247,22 @@ class Group(model.Model):
     """A group of bots and the policies that apply to its members."""
 
     policies: list[Name]
+    """Names of policy files."""
     description: str | None = None
+    """What the group is for; shown in Entra."""
 
 
 class Bot(model.Model):
     """A bot. Six lines onboard one."""
 
     owner: str
+    """Who answers for it: `group:NAME` or `person:MAIL`."""
     groups: list[Name] = Field(min_length=1)
+    """The groups whose policies apply to it."""
     expires: Date
+    """Its last day (UTC), as in `2027-06-30`."""
     credentials: Annotated[Credentials, Field(min_length=1)]
+    """The workloads that may act as it."""
 
     @model_validator(mode="after")
     def _owner(self) -> Self:
@@ -240,22 +280,32 @@ class Entra(model.Model):
     """Where the tenant is; left out, the public cloud."""
 
     authority: str = "https://login.microsoftonline.com"
+    """Where tokens are asked for."""
     graph: str = "https://graph.microsoft.com"
+    """Where groups are asked for."""
     ca_file: str | None = None
+    """The CA of both (PEM), beside the system's."""
 
 
 class StackConfig(model.Model):
     """All settings of a stack."""
 
     entra: Entra = Field(default_factory=Entra)
+    """Where the tenant is."""
     policy_folder: str = "policies/access"
+    """Folder of the policy files, from the project's root."""
     prefix: str = Field(default="wicketgate", min_length=1, max_length=40)
     """Beginning of every display name in Entra."""
     gateway: Gateway
+    """The gateway."""
     agents: dict[Name, Agent]
+    """Agents by name."""
     targets: dict[Name, Target]
+    """Targets by name; the name is what bots connect to."""
     groups: dict[Name, Group]
+    """Groups of bots by name."""
     bots: dict[Name, Bot] = Field(default_factory=dict[Name, Bot])
+    """Bots by name."""
     tenant: Uuid | None = None
     """The tenant that this stack belongs to; `up` against another one is refused. Left out, any."""
 

@@ -70,14 +70,15 @@ def load(folder: Path) -> Layout:
     file = folder / "ports.json"
     if file.is_file():
         return Layout(folder, json.loads(file.read_text()))
-    ports = dict(zip(SERVICES, _free_ports(len(SERVICES)), strict=True))
+    ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
     temporary = file.with_suffix(".new")
     temporary.write_text(json.dumps(ports))
     temporary.replace(file)
     return Layout(folder, ports)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """`count` different free loopback ports."""
     # All bound at once, so that they differ.
     sockets = [socket.socket() for _ in range(count)]
     try:

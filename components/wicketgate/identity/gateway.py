@@ -24,7 +24,7 @@ class GatewayIdentity(pulumi.ComponentResource):
     """Application and service principal of the gateway.
 
     v2.0 tokens only; assignment required, so that no other client of the tenant gets a token for it; the claim `idtyp`
-    in every access token, so that its absence is an error.
+    in every app's token, so that its absence is an error.
     """
 
     client_id: pulumi.Output[str]
@@ -43,11 +43,8 @@ class GatewayIdentity(pulumi.ComponentResource):
             owners=[args["deployer_object_id"]],
             api=azuread.ApplicationApiArgs(requested_access_token_version=2),
             optional_claims=azuread.ApplicationOptionalClaimsArgs(
-                access_tokens=[
-                    azuread.ApplicationOptionalClaimsAccessTokenArgs(
-                        name="idtyp", additional_properties=["include_user_token"]
-                    )
-                ]
+                # `app` in every token of an app; a user's token lacks it (the provider knows no `include_user_token`).
+                access_tokens=[azuread.ApplicationOptionalClaimsAccessTokenArgs(name="idtyp")]
             ),
             app_roles=[
                 _role(BOT_ROLE, "Open sessions with targets as a bot.", "Application"),

@@ -14,9 +14,7 @@ def test_tokens_are_v2_and_say_what_they_are(under_mocks: Callable[..., Any]) ->
     made = under_mocks(lambda: GatewayIdentity("gateway", ARGS))
     (application,) = made.of("Application").values()
     assert application["api"] == {"requestedAccessTokenVersion": 2}
-    assert application["optionalClaims"]["accessTokens"] == [
-        {"name": "idtyp", "additionalProperties": ["include_user_token"]}
-    ]
+    assert application["optionalClaims"]["accessTokens"] == [{"name": "idtyp"}]
     assert application["signInAudience"] == "AzureADMyOrg"
 
 

@@ -1,0 +1,1 @@
+"""Measurements of the data path, paired against direct and PgBouncer in one run."""

@@ -1,0 +1,189 @@
+"""The whole access stack with the real engine: up, nothing to do, one bot more, one bot less, destroy."""
+
+import json
+import os
+import re
+import shutil
+import ssl
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools.provide import provide
+from tools.quickstart import layout as layouts
+from tools.quickstart import pulumi, services
+from tools.quickstart.layout import ROOT, STACK, Layout
+from wicketgate.testing.postgres import PostgresServer
+
+pytestmark = [pytest.mark.build, pytest.mark.slow, pytest.mark.timeout(600)]
+
+SECOND_BOT = """\
+    nightly-report:
+      owner: group:data-team
+      groups: [reviewers]
+      expires: 2027-06-30
+      credentials:
+        - github: {repository: acme/reports, branch: main}
+"""
+
+
+@dataclass
+class Stack:
+    """The stack `quickstart` on services of its own, with a stack file of its own."""
+
+    layout: Layout
+    file: Path
+    command: str
+    env: dict[str, str]
+
+    def run(self, *arguments: str, good: bool = True) -> str:
+        """Run pulumi; gives all that it printed."""
+        result = subprocess.run(
+            [self.command, *arguments, "--non-interactive"],
+            cwd=ROOT,
+            env={**os.environ, **self.env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert (result.returncode == 0) is good, result.stdout
+        return result.stdout
+
+    def up(self) -> dict[str, set[str]]:
+        """`pulumi up`; names of resources by what happened to them (`create`, `update`, `delete`, `same`, …)."""
+        text = self.run("up", "--yes", "--skip-preview", "--stack", STACK, "--config-file", str(self.file), "--json")
+        return operations(text)
+
+    def resources(self) -> dict[str, dict[str, Any]]:
+        """The state, by URN."""
+        deployment = json.loads(self.run("stack", "export", "--stack", STACK))["deployment"]
+        return {r["urn"]: r for r in deployment.get("resources", [])}
+
+    def directory(self) -> dict[str, list[str]]:
+        """Display names of what is in the emulated tenant, by kind; without what was there before."""
+        context = ssl.create_default_context(cafile=str(self.layout.ca))
+        token = self._graph_token(context)
+        found: dict[str, list[str]] = {}
+        for kind in ("applications", "servicePrincipals", "groups"):
+            request = urllib.request.Request(
+                f"{self.layout.entra}/v1.0/{kind}?$top=999", headers={"Authorization": f"Bearer {token}"}
+            )
+            with urllib.request.urlopen(request, context=context) as response:
+                items = json.load(response)["value"]
+            found[kind] = sorted(i["displayName"] for i in items if i["displayName"].startswith("wicketgate-"))
+            found[kind] = [n for n in found[kind] if n != "wicketgate-deployer"]
+        return found
+
+    def _graph_token(self, context: ssl.SSLContext) -> str:
+        body = "&".join(
+            (
+                f"client_id={layouts.DEPLOYER_CLIENT}",
+                "grant_type=client_credentials",
+                "scope=https%3A%2F%2Fgraph.microsoft.com%2F.default",
+                "client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer",
+                f"client_assertion={self.layout.path('tokens', 'deployer.jwt').read_text().strip()}",
+            )
+        )
+        url = f"{self.layout.entra}/{layouts.TENANT}/oauth2/v2.0/token"
+        with urllib.request.urlopen(url, data=body.encode(), context=context) as response:
+            return json.load(response)["access_token"]
+
+
+def operations(text: str) -> dict[str, set[str]]:
+    """What `--json` of an update says: the engine's events, one object a line."""
+    found: dict[str, set[str]] = {}
+    for line in text.splitlines():
+        if not line.startswith("{"):
+            continue
+        event = json.loads(line)
+        metadata = event.get("resourcePreEvent", {}).get("metadata")
+        if metadata:
+            found.setdefault(metadata["op"], set()).add(metadata["urn"].rsplit("::", 1)[-1])
+    return found
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("stack")
+    for parent in (folder, *folder.parents[:2]):
+        parent.chmod(0o755)  # the database's own user must get through
+    layout = layouts.load(folder / "home")
+    layout.folder.chmod(0o755)
+    engine = provide(folder=layout.path("engine"))
+    file = folder / f"Pulumi.{STACK}.yaml"
+    shutil.copy(ROOT / "stacks" / file.name, file)
+    try:
+        services.certificates(layout)
+        services.issuer(layout)
+        services.entra(layout)
+        server = services.database(layout)
+        made = Stack(layout, file, str(engine.command), pulumi.environment(layout, engine, server))
+        made.run("stack", "init", STACK, "--config-file", str(file))
+        yield made
+    finally:
+        services.stop(layout)
+        PostgresServer(layout.path("postgres")).destroy()
+
+
+def changed(done: dict[str, set[str]]) -> set[str]:
+    return set().union(*(names for what, names in done.items() if what != "same"))
+
+
+def test_the_life_of_a_stack(stack: Stack) -> None:
+    first = stack.up()
+    assert {"gateway-application", "bot-code-review-principal", "local-bundle"} <= first["create"]
+    assert stack.directory() == {
+        "applications": ["wicketgate-agent-desk", "wicketgate-bot-code-review", "wicketgate-gate"],
+        "servicePrincipals": ["wicketgate-agent-desk", "wicketgate-bot-code-review", "wicketgate-gate"],
+        "groups": ["wicketgate-reviewers"],
+    }
+    assert changed(stack.up()) == set(), "a second up changes nothing"
+    stack.run("refresh", "--yes", "--stack", STACK, "--config-file", str(stack.file), "--expect-no-changes")
+
+    # Onboarding is six lines, and touches nobody else.
+    before = stack.file.read_text()
+    head, tail = before.split("encryptionsalt:")
+    stack.file.write_text(f"{head}{SECOND_BOT}encryptionsalt:{tail}")
+    added = stack.up()
+    assert {n for n in added["create"] if "nightly-report" not in n} == set()
+    assert changed(added) - added["create"] <= {"local-bundle", "wicketgate-quickstart"}
+    assert "wicketgate-bot-nightly-report" in stack.directory()["applications"]
+    assert stack.layout.rendered.joinpath("clients", "nightly-report.yaml").is_file()
+
+    # A preview with the guardrails passes, and a stack that breaks one does not.
+    guarded = ("preview", "--stack", STACK, "--policy-pack", "policies/guardrails", "--config-file", str(stack.file))
+    assert "wicketgate-guardrails" in stack.run(*guarded)
+
+    stack.file.write_text(before)
+    removed = stack.up()
+    assert {n for n in removed["delete"] if "nightly-report" not in n} == set()
+    assert removed["delete"]
+    assert "wicketgate-bot-nightly-report" not in stack.directory()["applications"]
+    assert not stack.layout.rendered.joinpath("clients", "nightly-report.yaml").exists()
+
+    # The database's password is in no state, and nor is any token.
+    state = json.dumps(stack.resources()) + "".join(
+        p.read_text(errors="replace") for p in stack.layout.path("pulumi").rglob("*") if p.is_file()
+    )
+    assert stack.layout.path("secrets", layouts.TARGET, "password").read_text() not in state
+    assert not re.search(r"eyJ[\w-]+\.eyJ[\w-]+\.", state)
+
+    stack.run("destroy", "--yes", "--skip-preview", "--stack", STACK, "--config-file", str(stack.file))
+    assert stack.directory() == {"applications": [], "servicePrincipals": [], "groups": []}
+    assert list(stack.layout.rendered.rglob("*.yaml")) == []
+
+
+def test_a_wrong_line_is_named(stack: Stack) -> None:
+    before = stack.file.read_text()
+    try:
+        stack.file.write_text(before.replace("groups: [reviewers]", "groups: [reviwers]"))
+        text = stack.run("preview", "--stack", STACK, "--config-file", str(stack.file), good=False)
+    finally:
+        stack.file.write_text(before)
+    assert re.search(r"Pulumi\.quickstart\.yaml:\d+:\d+.*there is no group `reviwers`; known: `reviewers`", text)
