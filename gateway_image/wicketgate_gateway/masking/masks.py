@@ -1,6 +1,6 @@
 """The masks of a target, compiled: which columns of which relations come back masked, and how.
 
-How this works: a catalogue's relations are matched once per catalogue version. From the columns that a mask names, it
+How this works: a catalogue's relations are matched once. From the columns that a mask names, it
 spreads: a view (or materialised view) that refers to a masked column has all of its columns masked, since its catalogue
 entry does not say which of them shows it; partitions and inheriting tables share the masks of their parent's columns,
 both ways, by name. `names` masks are masks of every column so called, beside being masks of labels.
@@ -61,7 +61,7 @@ class Masks:
         methods = [method for _, method in self._columns] + [method for _, method in self._names]
         self.strictest: MaskMethod = strictest(methods) or MaskMethod.NULL
         """The method for whatever cannot be traced."""
-        self._by_version: dict[str, MaskedCatalogue] = {}
+        self._known: dict[CatalogueIndex, MaskedCatalogue] = {}
 
     def of_label(self, label: str) -> MaskMethod | None:
         """The method for a result column of this name."""
@@ -73,12 +73,12 @@ class Masks:
         return strictest((*by_pattern, self.of_label(column)))
 
     def in_catalogue(self, index: CatalogueIndex) -> MaskedCatalogue:
-        """The masked relations of this catalogue; worked out once for each version."""
-        found = self._by_version.get(index.version)
+        """The masked relations of this catalogue; worked out once."""
+        found = self._known.get(index)
         if found is None:
-            if len(self._by_version) >= 4:
-                self._by_version.clear()
-            found = self._by_version[index.version] = self._resolve(index)
+            if len(self._known) >= 4:
+                self._known.clear()
+            found = self._known[index] = self._resolve(index)
         return found
 
     def _resolve(self, index: CatalogueIndex) -> MaskedCatalogue:

@@ -19,8 +19,7 @@ from typing import Protocol
 from wicketgate_gateway.contract.policy import MaskMethod
 from wicketgate_gateway.masking.masks import MaskedCatalogue, MaskedRelation, Masks, strictest
 from wicketgate_gateway.policy.names import FIRST_USER_OID, CatalogueIndex, Name, resolve_relation
-from wicketgate_gateway.policy.operation import SessionFacts, is_system, shows_statistics
-from wicketgate_gateway.policy.plumbing import is_safe_function
+from wicketgate_gateway.policy.operation import SessionFacts, Statement, is_system, shows_statistics, takes_whole_rows
 from wicketgate_gateway.wire.postgres.sql.model import Facts, RelationName, StatementKind
 from wicketgate_gateway.wire.postgres.sql.model import StatementClass as C
 
@@ -71,7 +70,7 @@ class MaskPlan:
         return None if masked is None else masked.numbers.get(number)
 
 
-Group = Sequence[Facts]
+Group = Sequence[Statement]
 """One statement, and after it those that it runs by name (EXECUTE, FETCH)."""
 
 
@@ -81,9 +80,10 @@ def plan_for(masks: Masks, groups: Sequence[Group], session: SessionFacts) -> Ma
     untraced = system = hides = False
     for group in groups:
         opaque = _opaque(group)
-        for facts in group:
-            flows = opaque or view.may_flow(facts)
-            untraced |= flows and not _only_explains(facts)
+        for statement in group:
+            facts = statement.facts
+            flows = opaque or view.may_flow(statement)
+            untraced |= flows and facts.kind is not StatementKind.EXPLAIN
             system |= view.statistics(facts)
             hides |= flows or (bool(facts.writes) and view.touches(facts))
     return MaskPlan(masks, view.index, view.masked, untraced, system, hides)
@@ -92,51 +92,43 @@ def plan_for(masks: Masks, groups: Sequence[Group], session: SessionFacts) -> Ma
 def refusal(masks: Masks, groups: Sequence[Group], session: SessionFacts) -> tuple[str, str] | None:
     """Why masks forbid these statements, and what to do instead; None if they do not."""
     view = _View(masks, session)
-    for group in groups:
-        head = group[0]
-        if any(_brings_code(facts) for facts in group):
-            return (
-                "code that no rule can see into may read masked columns",
-                "write the statements out instead of DO, CREATE FUNCTION, triggers or rules",
-            )
-        if any(C.DDL in facts.classes and _changes_names(facts, view) for facts in group):
-            return (
-                "a change to the definition of a relation with masked columns, or of a schema, could unmask them",
-                "ask a person who administers the database",
-            )
-        writes = any(_writes_somewhere(facts) for facts in group)
-        copies = head.kind in (StatementKind.COPY_OUT, StatementKind.COPY_FILE, StatementKind.COPY_PROGRAM)
-        effects = any(facts.dangerous_functions for facts in group)
-        if not (writes or copies or effects):
-            continue
-        name = next((found for facts in group if (found := view.flow(facts, targets=writes))), None)
-        if name is None and _opaque(group) and writes:
-            name = "a cursor's rows"
-        if name is None:
-            continue
-        if copies and not writes:
-            return f"COPY would send masked columns ({name}) as they are", "use SELECT, whose answer comes back masked"
+    return next((said for group in groups if (said := _refusal(group, view)) is not None), None)
+
+
+def _refusal(group: Group, view: _View) -> tuple[str, str] | None:
+    every = [statement.facts for statement in group]
+    if any(C.PROCEDURAL in facts.classes and facts.kind is not StatementKind.CALL for facts in every):
         return (
-            f"this may carry masked columns ({name}) to where they are not masked",
-            "leave masked columns, `*` and whole rows out of statements that write or call functions with side effects",
+            "code that no rule can see into may read masked columns",
+            "write the statements out instead of DO, CREATE FUNCTION, triggers or rules",
         )
-    return None
+    if any(C.DDL in facts.classes and _changes_names(facts, view) for facts in every):
+        return (
+            "a change to the definition of a relation with masked columns, or of a schema, could unmask them",
+            "ask a person who administers the database",
+        )
+    copies = every[0].kind in (StatementKind.COPY_OUT, StatementKind.COPY_FILE, StatementKind.COPY_PROGRAM)
+    writes = any(facts.writes or facts.classes & {C.WRITE, C.DDL} for facts in every)
+    effects = any(facts.dangerous_functions for facts in every)
+    if not (copies or writes or effects):
+        return None
+    taken = [view.flow(facts, targets=writes) for facts in every]
+    if copies or writes:
+        taken += [f"what {name} returns" for statement in group for name in sorted(statement.functions)]
+        taken += ["a cursor's rows"] if _opaque(group) else []
+    name = next((found for found in taken if found is not None), None)
+    if name is None:
+        return None
+    if copies:
+        return f"COPY would send masked columns ({name}) as they are", "use SELECT, whose answer comes back masked"
+    return (
+        f"this may carry masked columns ({name}) to where they are not masked",
+        "leave masked columns, `*`, whole rows and functions of your own out of statements that write",
+    )
 
 
 def _opaque(group: Group) -> bool:
-    return len(group) == 1 and group[0].kind in (StatementKind.FETCH, StatementKind.EXECUTE)
-
-
-def _only_explains(facts: Facts) -> bool:
-    return facts.kind is StatementKind.EXPLAIN
-
-
-def _brings_code(facts: Facts) -> bool:
-    return C.PROCEDURAL in facts.classes and facts.kind is not StatementKind.CALL
-
-
-def _writes_somewhere(facts: Facts) -> bool:
-    return bool(facts.writes) or C.WRITE in facts.classes or C.DDL in facts.classes
+    return len(group) == 1 and group[0].facts.kind in (StatementKind.FETCH, StatementKind.EXECUTE)
 
 
 def _changes_names(facts: Facts, view: _View) -> bool:
@@ -183,12 +175,13 @@ class _View:
     def touches(self, facts: Facts) -> bool:
         return any(self.masked_in(name) is not None for name in self.names(facts.relations))
 
-    def may_flow(self, facts: Facts) -> bool:
+    def may_flow(self, statement: Statement) -> bool:
         """Whether a computed column of the answer may hold a masked value."""
-        dangerous = any(not is_safe_function(name, facts) for name in facts.dangerous_functions)
-        if dangerous or facts.unknown_functions or C.FUNCTION in facts.classes:
+        if statement.functions:
             return True
-        return self.flow(facts, targets=True) is not None
+        if self.index is None and statement.facts.columns:  # any `x.f` may be the call of an unknown function
+            return True
+        return self.flow(statement.facts, targets=True) is not None
 
     def flow(self, facts: Facts, *, targets: bool) -> str | None:
         """What of the masked columns the statement may take up: a name to show, or None."""
@@ -200,7 +193,7 @@ class _View:
             if columns is None:
                 continue
             shown = str(name) if name else "an unknown relation"
-            if facts.star or facts.renames or facts.whole_row_candidates or facts.attribute_functions or not columns:
+            if name is None or not columns or takes_whole_rows(facts, name, self.index):
                 return shown
             mentioned = sorted(facts.columns & columns.keys())
             if mentioned:

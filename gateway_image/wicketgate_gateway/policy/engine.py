@@ -106,13 +106,11 @@ class TargetPolicy:
         """The verdict on an operation, the statements of `text`; an allowed one carries the mask plan of its answer."""
         if not statements:
             return self._verdict("builtin:empty")
-        groups: list[list[Facts]] = []
         operation: list[list[Statement]] = []
         for number, facts in enumerate(statements, 1):
             group, refused = self._with_named(facts, session)
             if refused is not None:
                 return self._placed(refused, facts, number, len(statements))
-            groups.append(group)
             operation.append([statement_of(f, session, text if f is facts else "") for f in group])
         tester = _Conditions(self, [s for group in operation for s in group], text)
         rule = ""
@@ -125,19 +123,20 @@ class TargetPolicy:
                     rule = verdict.rule
         plan: MaskPlan | None = None
         if self.masks is not None:
-            for number, group in enumerate(groups, 1):
+            for number, group in enumerate(operation, 1):
                 said = refusal(self.masks, [group], session)
                 if said is not None:
                     verdict = self._denied("builtin:masked-flow", "masked-flow", *said)
                     return self._placed(verdict, statements[number - 1], number, len(statements))
-            plan = plan_for(self.masks, groups, session)
+            plan = plan_for(self.masks, operation, session)
         return self._verdict(rule, plan)
 
     def mask_plan(self, statements: Sequence[Facts], session: SessionFacts) -> MaskPlan | None:
         """How the answer to these statements is masked; None if the target has no masks."""
         if self.masks is None:
             return None
-        return plan_for(self.masks, [self._with_named(facts, session)[0] for facts in statements], session)
+        groups = [[statement_of(f, session) for f in self._with_named(facts, session)[0]] for facts in statements]
+        return plan_for(self.masks, groups, session)
 
     def _with_named(self, facts: Facts, session: SessionFacts) -> tuple[list[Facts], Verdict | None]:
         # A statement that runs another by name is decided as all that this name may mean.
@@ -332,8 +331,7 @@ def decide_text(policy: TargetPolicy, text: str, session: SessionFacts) -> Decis
     What cannot be parsed is denied with the parser's own code. The cache is keyed by the text and by all of the session
     that a verdict can depend on; what runs a statement by name and what asks for the time is never cached.
     """
-    catalogue = session.catalogue
-    key = (text, session.search_path, None if catalogue is None else catalogue.version)
+    key = (text, session.search_path, session.index)
     cached = policy.cache.get(key)
     if cached is not None:
         policy.cache.move_to_end(key)

@@ -8,8 +8,8 @@ came from statements that were decided themselves, so taking a temporary relatio
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from typing import NamedTuple
 
 from wicketgate_gateway.contract.catalogue import Catalogue, Relation
@@ -58,7 +58,7 @@ class Pattern:
 
 
 class CatalogueIndex:
-    """A catalogue, ready for look-ups. Build one per catalogue version: `index_of` does."""
+    """A catalogue, ready for look-ups. `index_of` makes one for each catalogue."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self.version = catalogue.version
@@ -112,28 +112,21 @@ class CatalogueIndex:
             pending.extend(relation.sources)
 
 
-@lru_cache(maxsize=64)
-def _indexed(key: _ByVersion) -> CatalogueIndex:
-    return CatalogueIndex(key.catalogue)
-
-
-class _ByVersion:
-    # Equal if the version is: a version is a digest of the whole content.
-    __slots__ = ("catalogue",)
-
-    def __init__(self, catalogue: Catalogue) -> None:
-        self.catalogue = catalogue
-
-    def __hash__(self) -> int:
-        return hash(self.catalogue.version)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ByVersion) and self.catalogue.version == other.catalogue.version
+_INDEXES = 64
+_indexes: OrderedDict[int, tuple[Catalogue, CatalogueIndex]] = OrderedDict()
 
 
 def index_of(catalogue: Catalogue) -> CatalogueIndex:
-    """The index of this catalogue, made once for each version."""
-    return _indexed(_ByVersion(catalogue))
+    """The index of this very object, made once. Not by its `version`: that is the agent's word."""
+    key = id(catalogue)
+    found = _indexes.get(key)
+    if found is None:
+        found = _indexes[key] = (catalogue, CatalogueIndex(catalogue))  # holding it keeps its id its own
+        if len(_indexes) > _INDEXES:
+            _indexes.popitem(last=False)
+    else:
+        _indexes.move_to_end(key)
+    return found[1]
 
 
 def search_path(text: str) -> tuple[str, ...] | None:

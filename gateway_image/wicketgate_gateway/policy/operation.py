@@ -73,7 +73,7 @@ class SessionFacts:
 
     @property
     def index(self) -> CatalogueIndex | None:
-        """The catalogue, indexed (once per version)."""
+        """The catalogue, indexed."""
         return None if self.catalogue is None else index_of(self.catalogue)
 
     @property
@@ -254,10 +254,9 @@ def _is_column(name: FunctionName, touched: set[Name], index: CatalogueIndex | N
 
 
 def _mentioned(facts: Facts, touched: set[Name], index: CatalogueIndex | None) -> set[tuple[Name, str | None]]:
-    everything = facts.star or facts.renames or bool(facts.whole_row_candidates) or bool(facts.attribute_functions)
     result: set[tuple[Name, str | None]] = set()
     for name in touched:
-        columns: set[str | None] = {None} if everything else set(facts.columns)
+        columns: set[str | None] = {None} if takes_whole_rows(facts, name, index) else set(facts.columns)
         result |= {(name, column) for column in columns}
         if index is not None:
             result |= index.bases(name)
@@ -275,6 +274,14 @@ def changes_system(statement: Statement) -> bool:
 
 
 _CHANGING = frozenset({StatementClass.WRITE, StatementClass.DDL, StatementClass.GRANT})
+
+
+def takes_whole_rows(facts: Facts, name: Name, index: CatalogueIndex | None) -> bool:
+    """Whether the statement may use all columns of this relation without mentioning them."""
+    if facts.star or facts.renames or facts.whole_row_candidates:
+        return True
+    # `c.name` is the call name(c) only where the relation has no column `name`.
+    return bool(facts.attribute_functions - (index.column_names.get(name, frozenset()) if index else frozenset()))
 
 
 def is_system(name: Name) -> bool:
