@@ -140,6 +140,9 @@ class KeyCache:
         issuer = item.get("issuer")
         if issuer is not None and str(issuer).replace("{tenantid}", self._tenant) != self._issuer:
             return None
+        modulus = item.get("n")
+        if not isinstance(modulus, str) or len(modulus) * 6 < MIN_BITS:  # base64: 6 bits a character
+            return None
         try:
             key = RSAKey.import_key({name: item[name] for name in ("kty", "n", "e")})
             return key if key.raw_value.key_size >= MIN_BITS else None
