@@ -131,11 +131,9 @@ class CertificateAuthority:
         A client that takes one bundle must keep trusting what it trusted, so ours is added and replaces nothing.
         """
         own = self.certificate.public_bytes(_PEM)
-        parts = [own]
         roots = system_roots()
-        for source in [*([roots] if roots else []), *extra]:
-            if source.resolve() != path.resolve():
-                parts.append(source.read_bytes().strip() + b"\n")
+        sources = [*([roots] if roots else []), *extra]
+        parts = [own, *(one.read_bytes().strip() + b"\n" for one in sources if one.resolve() != path.resolve())]
         return write_atomic(path, b"".join(parts), mode=0o644)
 
 

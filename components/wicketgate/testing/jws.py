@@ -115,12 +115,24 @@ def _part(value: dict[str, Any]) -> str:
 
 def _object(part: str) -> dict[str, Any]:
     try:
-        value = json.loads(unb64url(part))
+        value = json.loads(unb64url(part), object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise MalformedTokenError("the token holds no JSON") from error
     if not isinstance(value, dict):
         raise MalformedTokenError("the token holds no JSON object")
     return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Two readers may take different ones of two equal keys, so there must not be two."""
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("a key is there twice")
+    return value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _uint(number: int) -> str:

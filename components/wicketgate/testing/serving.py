@@ -25,8 +25,20 @@ Asgi = Callable[
 ]
 
 
+_START_SECONDS = 30.0
+
+
 class _Server(uvicorn.Server):
-    """uvicorn would raise the signal again after a clean end, which makes the exit code a failure."""
+    """uvicorn, but a signal is an ordinary end (it would raise it again), and `ready` is called once it serves."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -65,7 +77,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _server(app: Asgi, leaf: LeafFiles) -> _Server:
+def _server(app: Asgi, leaf: LeafFiles, ready: Callable[[], None]) -> _Server:
     config = uvicorn.Config(
         app,
         http="h11",
@@ -80,7 +92,7 @@ def _server(app: Asgi, leaf: LeafFiles) -> _Server:
         ssl_keyfile=str(leaf.key_file),
         ssl_version=ssl.PROTOCOL_TLS_SERVER,
     )
-    return _Server(config)
+    return _Server(config, ready)
 
 
 class ThreadedServer:
@@ -88,7 +100,8 @@ class ThreadedServer:
 
     def __init__(self, app: Asgi, listener: socket.socket, leaf: LeafFiles) -> None:
         self._listener = listener
-        self._server = _server(app, leaf)
+        self._ready = threading.Event()
+        self._server = _server(app, leaf, self._ready.set)
         self._thread = threading.Thread(target=self._run, name="wicketgate-testing", daemon=True)
         self._failure: BaseException | None = None
 
@@ -97,14 +110,15 @@ class ThreadedServer:
             self._server.run(sockets=[self._listener])
         except BaseException as error:  # a start-up failure ends in SystemExit; the caller gets it below
             self._failure = error
+        finally:
+            self._ready.set()
 
     def __enter__(self) -> "ThreadedServer":
         self._thread.start()
-        while not self._server.started:
-            self._thread.join(0.01)
-            if not self._thread.is_alive():
-                self._listener.close()
-                raise RuntimeError("the test server did not start") from self._failure
+        self._ready.wait(_START_SECONDS)
+        if not self._server.started:
+            self._listener.close()
+            raise RuntimeError("the test server did not start") from self._failure
         return self
 
     def __exit__(
@@ -121,7 +135,7 @@ def run_until_signalled(
     """Serves `app` until SIGTERM or SIGINT; calls `ready` once it accepts connections and each of `ended` after."""
 
     async def main() -> None:
-        server = _server(app, leaf)
+        server = _server(app, leaf, ready)
         loop = asyncio.get_running_loop()
 
         def stop() -> None:
@@ -129,12 +143,7 @@ def run_until_signalled(
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop)
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        while not server.started and not serving.done():
-            await asyncio.sleep(0.01)
-        if not serving.done():
-            ready()
-        await serving
+        await server.serve(sockets=[listener])
         if not server.started:
             raise RuntimeError("the server did not start")
 

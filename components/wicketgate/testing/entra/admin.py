@@ -1,7 +1,8 @@
 """The emulator's own API under `/_emulator`, for tests and set-up; needs the admin key as a bearer token.
 
-`GET health` (no key) · `GET|PATCH quirks` · `POST seed` · `GET state` (objects by kind) · `GET|DELETE requests` (Graph's
-log) · `POST rollover {"retire": bool}` · `POST device {"user_code", "user", "approve"}` · `POST token {"claims",
+`GET health` (no key) · `GET|PATCH quirks` · `POST seed` · `GET state` (objects by kind) · `GET|DELETE requests`
+(Graph's log) · `POST rollover {"retire": bool}` · `POST device {"user_code", "user", "approve"}` ·
+`POST token {"claims",
 "header", "alg", "graph": bool}` (a token with any claims, signed or missigned as asked, for negative tests).
 """
 

@@ -8,6 +8,7 @@ document. Source: Entra's workload identity federation pages and its error codes
 import base64
 import binascii
 import re
+import time
 from typing import Any
 
 import httpx2
@@ -131,7 +132,7 @@ def _match(
     """Finds the federated credential that the assertion matches. Raises LoginError with the code of what differs."""
     navigation = "federatedIdentityCredential"
     credentials = [one for one in core.directory.all(navigation) if one["_parent"] == application["id"]]
-    now = core.clock() - core.quirks.clock_skew
+    now = time.time()
     credentials = [one for one in credentials if now - one["_created"] >= core.quirks.fic_lag]
     of_issuer = [one for one in credentials if one["issuer"] == issuer]
     if not of_issuer:
@@ -206,6 +207,6 @@ def _check_times(core: Core, claims: dict[str, Any]) -> None:
     """`exp` must be there and ahead, `nbf` not ahead; both may be floats, which msal sends."""
     now = core.clock()
     end, start = claims.get("exp"), claims.get("nbf", claims.get("iat", now))
-    good = isinstance(end, int | float) and isinstance(start, int | float)
-    if not good or not start - _SKEW <= now <= end + _SKEW:
-        raise login_error(700024, now=str(now), start=str(start), end=str(end))
+    if isinstance(end, int | float) and isinstance(start, int | float) and start - _SKEW <= now <= end + _SKEW:
+        return
+    raise login_error(700024, now=str(now), start=str(start), end=str(end))

@@ -1,10 +1,11 @@
 """What every tenant has from its first day: Microsoft Graph's service principal, role templates, its own name.
 
-Ids are Microsoft's well-known ones where clients rely on them (permissions, roles); Graph's own object id in this tenant
-follows from the tenant's id.
+Ids are Microsoft's well-known ones where clients rely on them (permissions, roles); Graph's own object id in this
+tenant follows from the tenant's id.
 """
 
 import uuid
+from collections.abc import Mapping
 
 from wicketgate.testing.entra.directory import GRAPH_APP_ID, Directory
 from wicketgate.testing.entra.schema import ENTITIES
@@ -123,7 +124,7 @@ def furnish(directory: Directory) -> None:
     )
 
 
-def _put(directory: Directory, kind: str, key: str, properties: dict[str, object]) -> None:
+def _put(directory: Directory, kind: str, key: str, properties: Mapping[str, object]) -> None:
     if directory.store.get(kind, key) is None:
         doc = directory.new(ENTITIES[kind], dict(properties), key=key)
         doc["_created"] = 0.0  # has always been there: no replication lag

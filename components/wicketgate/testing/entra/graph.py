@@ -1,7 +1,7 @@
 """Microsoft Graph's HTTP side: authentication, quirks, dispatch by what the path leads to, answers.
 
-Every answer is JSON or empty, with Graph's headers; errors are Graph's documents. Nothing here answers 5xx or 429 unless
-a switch says so, since clients would retry for minutes.
+Every answer is JSON or empty, with Graph's headers; errors are Graph's documents. Nothing here answers 5xx or 429
+unless a switch says so, since clients would retry for minutes.
 """
 
 import json
@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from wicketgate.testing.entra import actions, permissions, tokens, writes
 from wicketgate.testing.entra.core import Core
+from wicketgate.testing.entra.directory import GRAPH_APP_ID
 from wicketgate.testing.entra.errors import GraphError, bad_request
 from wicketgate.testing.entra.paths import PathError, parse_path
 from wicketgate.testing.entra.query import Query, next_link, parse_query, run
@@ -99,7 +100,8 @@ async def _serve(core: Core, version: str, request: Request) -> Response:
 
 def _authenticate(core: Core, request: Request) -> dict[str, Any]:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    challenge = f'Bearer realm="", authorization_uri="{core.url}/common/oauth2/authorize", client_id="00000003-0000-0000-c000-000000000000"'
+    authorization = f"{core.url}/common/oauth2/authorize"
+    challenge = f'Bearer realm="", authorization_uri="{authorization}", client_id="{GRAPH_APP_ID}"'
     if scheme.lower() != "bearer" or not token:
         message = "Access token is empty."
         raise GraphError(401, "InvalidAuthenticationToken", message, headers={"WWW-Authenticate": challenge})
@@ -179,8 +181,11 @@ def _json(body: bytes) -> dict[str, Any]:
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
-        raise bad_request("Unable to read JSON request payload. Please ensure Content-Type header is set and payload is of "
-                          "valid JSON format.", "BadRequest") from None  # fmt: skip
+        raise bad_request(
+            "Unable to read JSON request payload. Please ensure Content-Type header is set and payload is of "
+            "valid JSON format.",
+            "BadRequest",
+        ) from None
     if not isinstance(value, dict):
         raise bad_request("Unable to read JSON request payload. Empty Payload. JSON content expected.", "BadRequest")
     return value

@@ -124,8 +124,8 @@ def _search(text: str | None, *, eventual: bool) -> tuple[str, str] | None:
         return None
     match = _SEARCH.fullmatch(text.strip())
     if not eventual:
-        raise bad_request("Request with $search query parameter only works through MSGraph with a special request header: "
-                          "'ConsistencyLevel: eventual'", "Request_UnsupportedQuery")  # fmt: skip
+        raise bad_request("Request with $search query parameter only works through MSGraph with a special request "
+                          "header: 'ConsistencyLevel: eventual'", "Request_UnsupportedQuery")  # fmt: skip
     if match is None:
         raise bad_request(f"Syntax error in '$search={text}'.")
     return match["name"], match["text"]

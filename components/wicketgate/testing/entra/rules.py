@@ -61,6 +61,9 @@ def update_application(directory: Directory, before: Doc, doc: Doc) -> None:
 
 
 def _check_roles(before: list[Doc], after: list[Doc], name: str) -> None:
+    strings = ("value", "displayName", "description")
+    if any(not isinstance(role.get(one), str | None) for role in after for one in strings):
+        raise bad_request(f"Invalid value specified for property '{name}' of resource 'Application'.")
     if any(not is_guid(role.get("id")) for role in after) or len({role["id"] for role in after}) != len(after):
         raise bad_request(f"Property {name} has entries with a missing, invalid or repeated id.")
     values = [role["value"] for role in after if role.get("value")]
@@ -73,7 +76,10 @@ def _check_roles(before: list[Doc], after: list[Doc], name: str) -> None:
         )
     for role in after:
         role.setdefault("isEnabled", True)
-        if name == "appRoles" and not set(role.get("allowedMemberTypes") or []) & {"User", "Application"}:
+        allowed = role.get("allowedMemberTypes")
+        if name == "appRoles" and not (
+            isinstance(allowed, list) and {"User", "Application"} & {str(one) for one in allowed}
+        ):
             raise bad_request("Property allowedMemberTypes of an app role must hold 'User' or 'Application'.")
 
 
@@ -164,8 +170,10 @@ def create_group(directory: Directory, doc: Doc) -> None:
     """Security groups, Microsoft 365 groups and dynamic ones; mail-enabled security groups come from Exchange only."""
     unified = "Unified" in doc["groupTypes"]
     if doc["mailEnabled"] and not unified:
-        raise bad_request("The service does not currently support writes of mail-enabled groups. Please ensure that the "
-                          "mail-enablement property is unset and the security-enablement property is set.")  # fmt: skip
+        raise bad_request(
+            "The service does not currently support writes of mail-enabled groups. Please ensure that the "
+            "mail-enablement property is unset and the security-enablement property is set."
+        )
     if not doc["mailEnabled"] and not doc["securityEnabled"]:
         raise bad_request("Either mailEnabled or securityEnabled must be true.")
     doc["renewedDateTime"] = doc["createdDateTime"]

@@ -485,4 +485,17 @@ ENTITIES: dict[str, Entity] = {
 }
 COLLECTIONS: dict[str, Entity] = {entity.collection: entity for entity in ENTITIES.values() if entity.collection}
 DIRECTORY_KINDS: tuple[str, ...] = ("application", "servicePrincipal", "group", "user", "directoryRole")
+OBJECT_LISTS: frozenset[str] = frozenset(
+    {
+        "addIns",
+        "appRoles",
+        "keyCredentials",
+        "oauth2PermissionScopes",
+        "passwordCredentials",
+        "preAuthorizedApplications",
+        "redirectUriSettings",
+        "requiredResourceAccess",
+    }
+)
+"""Properties whose lists hold objects; all others hold strings."""
 MEMBER_KINDS: frozenset[str] = frozenset({"servicePrincipal", "group", "user"})

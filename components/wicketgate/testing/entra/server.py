@@ -2,7 +2,8 @@
 
 ```python
 with EntraEmulator(trust=[issuer.ca_file], seed={...}) as entra:
-    ClientSecretCredential(entra.tenant, client, secret, authority=entra.authority, connection_verify=str(entra.ca_file))
+    ClientSecretCredential(entra.tenant, client, secret, authority=entra.authority,
+                           connection_verify=str(entra.ca_file), disable_instance_discovery=True)
 ```
 """
 
@@ -55,6 +56,7 @@ def build_app(core: Core) -> Asgi:
     async def sign_out(_: Core, request: Request) -> Response:
         return signin.logout(core, request)
 
+    well_known = "/.well-known/openid-configuration"
     graph_methods = ("GET", "POST", "PATCH", "PUT", "DELETE")
     routes = [
         route("/_emulator/{name:path}", admin.admin, "GET", "POST", "PATCH", "DELETE"),
@@ -67,11 +69,11 @@ def build_app(core: Core) -> Asgi:
         route("/{tenant}/oauth2/v2.0/devicecode", signin.device_code, "POST"),
         route("/{tenant}/oauth2/v2.0/logout", sign_out, "GET"),
         route("/{tenant}/login", signin.pick, "POST"),
-        route("/{tenant}/v2.0/.well-known/openid-configuration", _of_tenant(discovery.openid_configuration, v2=True), "GET"),
-        route("/{tenant}/.well-known/openid-configuration", _of_tenant(discovery.openid_configuration, v2=False), "GET"),
+        route(f"/{{tenant}}/v2.0{well_known}", _of_tenant(discovery.openid_configuration, v2=True), "GET"),
+        route(f"/{{tenant}}{well_known}", _of_tenant(discovery.openid_configuration, v2=False), "GET"),
         route("/{tenant}/discovery/v2.0/keys", _of_tenant(discovery.jwks, v2=True), "GET"),
         route("/{tenant}/discovery/keys", _of_tenant(discovery.jwks, v2=False), "GET"),
-    ]  # fmt: skip
+    ]
     for version in ("v1.0", "beta"):
         routes.insert(1, route(f"/{version}/{{path:path}}", graph.of_version(version), *graph_methods))
     return Starlette(routes=routes, exception_handlers={Exception: _bug})

@@ -62,7 +62,7 @@ def _people(core: Core, action: str, hidden: dict[str, str]) -> str:
 
 
 async def authorize(core: Core, request: Request) -> Response:
-    """GET or POST /{tenant}/oauth2/v2.0/authorize: the sign-in page, or an error page while no redirect URI is trusted."""
+    """GET or POST /{tenant}/oauth2/v2.0/authorize: the sign-in page; an error page while no redirect is trusted."""
     try:
         values = dict(request.query_params) if request.method == "GET" else await login.form(request)
         login.check_tenant(core, request.path_params["tenant"], people=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import math
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,7 +12,7 @@ from wicketgate.testing.entra.core import Core
 from wicketgate.testing.entra.errors import GraphError, bad_request, not_found
 from wicketgate.testing.entra.paths import PathError, parse_path
 from wicketgate.testing.entra.resolve import Target
-from wicketgate.testing.entra.schema import ENTITIES, MEMBER_KINDS, Entity, Via
+from wicketgate.testing.entra.schema import ENTITIES, MEMBER_KINDS, OBJECT_LISTS, Entity, Via
 from wicketgate.testing.entra.store import Doc
 
 Body = dict[str, Any]
@@ -36,8 +37,7 @@ def _properties(entity: Entity, body: Body, *, creating: bool) -> Body:
                 raise bad_request(f"Property '{name}' is read-only and cannot be set.")
             if not settable:
                 continue
-        default = entity.defaults.get(name)
-        if isinstance(default, bool | list | dict) and value is not None and not isinstance(value, type(default)):
+        if not _fits(name, entity.defaults.get(name), value):
             raise bad_request(f"Invalid value specified for property '{name}' of resource '{entity.kind}'.")
         known[name] = value
     if creating:
@@ -47,6 +47,18 @@ def _properties(entity: Entity, body: Body, *, creating: bool) -> Body:
     return known
 
 
+def _fits(name: str, default: Any, value: Any) -> bool:
+    """Whether a value has the shape of the property's default: clients' mistakes end here and in no handler."""
+    if value is None or default is None:
+        return not isinstance(value, float) or math.isfinite(value)
+    if isinstance(default, dict):
+        return isinstance(value, dict) and all(_fits(key, default.get(key), one) for key, one in value.items())
+    if isinstance(default, list):
+        kind = dict if name in OBJECT_LISTS else str
+        return isinstance(value, list) and all(isinstance(one, kind) for one in value)
+    return isinstance(value, type(default))
+
+
 def merge(old: Any, new: Any) -> Any:
     """Complex properties merge (RFC 7396 without its deletion by null); lists and values replace."""
     if isinstance(old, dict) and isinstance(new, dict):
@@ -54,11 +66,12 @@ def merge(old: Any, new: Any) -> Any:
     return new
 
 
-def _settled(entity: Entity, name: str, value: Any) -> Any:
-    """A null for a list or a complex property means its empty form."""
-    default = entity.defaults.get(name)
+def _settled(default: Any, value: Any) -> Any:
+    """A null for a list or a complex property, at any depth, means its empty form."""
     if value is None and isinstance(default, list | dict):
         return copy.deepcopy(default)
+    if isinstance(value, dict) and isinstance(default, dict):
+        return {name: _settled(default.get(name), one) for name, one in value.items()}
     return value
 
 
@@ -71,7 +84,7 @@ async def create(core: Core, target: Target, body: Body, caller: Doc | None) -> 
     properties = _properties(entity, body, creating=True)
     doc = directory.new(entity, {})
     for name, value in properties.items():
-        doc[name] = merge(doc.get(name), _settled(entity, name, value))
+        doc[name] = merge(doc.get(name), _settled(entity.defaults.get(name), value))
     if target.navigation is not None and target.parent is not None:
         given = doc.get(target.navigation.key)
         if given is not None and given != target.parent["id"]:
@@ -170,7 +183,7 @@ async def update(core: Core, target: Target, body: Body) -> None:
     target.entity = entity
     doc = copy.deepcopy(before)
     for name, value in _properties(entity, body, creating=False).items():
-        doc[name] = merge(doc.get(name), _settled(entity, name, value))
+        doc[name] = merge(doc.get(name), _settled(entity.defaults.get(name), value))
     if entity.kind == "federatedIdentityCredential":
         _swap_subject(body, doc)
     bound = list(_bound_ids(core, entity, body, "members"))
