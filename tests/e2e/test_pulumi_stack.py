@@ -111,10 +111,7 @@ def operations(text: str) -> dict[str, set[str]]:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("stack")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)  # the database's own user must get through
     layout = layouts.load(folder / "home")
-    layout.folder.chmod(0o755)
     engine = provide(folder=layout.path("engine"))
     file = folder / f"Pulumi.{STACK}.yaml"
     shutil.copy(ROOT / "stacks" / file.name, file)
@@ -124,7 +121,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         services.entra(layout)
         server = services.database(layout)
         made = Stack(layout, file, str(engine.command), pulumi.environment(layout, engine, server))
-        made.run("stack", "init", STACK, "--config-file", str(file))
+        made.run("stack", "init", STACK)
         yield made
     finally:
         services.stop(layout)
