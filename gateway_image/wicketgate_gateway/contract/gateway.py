@@ -35,8 +35,11 @@ class Entra(Model):
     """The tenant, and where to reach it; the defaults are the public cloud."""
 
     tenant: Uuid
+    """The tenant's id."""
     authority: str = "https://login.microsoftonline.com"
+    """Where tokens are asked for."""
     graph: str = "https://graph.microsoft.com"
+    """Where groups are asked for."""
     ca_file: str | None = None
     """Extra CA certificates (PEM) for both, beside the system's."""
 
@@ -45,6 +48,7 @@ class Workload(Model):
     """How a process proves who it is: a projected token of its platform, exchanged at Entra (RFC 7523)."""
 
     client_id: Uuid
+    """The client id of its application."""
     token_file: str
     """The platform's token; read again for each exchange, since platforms rotate it."""
 
@@ -53,21 +57,27 @@ class Listen(Model):
     """An address to listen on; port 0 lets the system choose, and the state folder's `ports.json` says which."""
 
     host: str = "127.0.0.1"
+    """The address."""
     port: Port
+    """The port."""
 
 
 class ServerTls(Model):
     """The gateway's certificate, as PEM files."""
 
     certificate_file: str
+    """Certificate and chain."""
     key_file: str
+    """Private key."""
 
 
 class Endpoint(Model):
     """Where clients and agents reach a gateway."""
 
     host: str
+    """Host name or address; the certificate must be for it."""
     port: Port
+    """The port."""
     ca_file: str | None = None
     """The CA that signed the gateway's certificate; without it, the system's."""
 
@@ -76,15 +86,20 @@ class GatewayTarget(Model):
     """What the gateway knows of a target: no address and no credential, those are the agent's."""
 
     kind: Annotated[TargetKind, Field(strict=False)]
+    """The protocol."""
     agent: Name
+    """The agent that reaches it."""
     labels: dict[str, str] = Field(default_factory=dict)
+    """Labels that policies can select targets by."""
 
 
 class GatewayListeners(Model):
     """One address per protocol, and one that agents dial."""
 
     postgres: Listen
+    """For PostgreSQL clients."""
     agents: Listen
+    """For agents."""
 
 
 class Limits(Model):
@@ -104,8 +119,11 @@ class GatewayConfig(Model):
     """`gateway.yaml`."""
 
     version: int = 1
+    """Version of the file's form."""
     name: Name
+    """The gateway's name."""
     entra: Entra
+    """The tenant."""
     audience: Uuid
     """The client id of the gateway's registration: the only audience that is accepted."""
     workload: Workload
@@ -113,24 +131,32 @@ class GatewayConfig(Model):
     agents: dict[Uuid, Name]
     """Service principals (object ids) that may connect as agents, and the name of each."""
     listen: GatewayListeners
+    """Addresses to listen on."""
     tls: ServerTls
+    """The certificate for clients and agents."""
     state: str
     """Folder of the journal, the recordings and the audit store."""
     policies: str
     """The policy bundle; read again when it changes."""
     targets: dict[Name, GatewayTarget]
+    """Targets by the name that bots connect to."""
     limits: Limits = Field(default_factory=Limits)
+    """Bounds."""
 
 
 class AgentTarget(Model):
     """Where a target is and which credential opens it."""
 
     kind: Annotated[TargetKind, Field(strict=False)]
+    """The protocol."""
     address: str
     """`host:port`."""
     database: str
+    """The database's own name."""
     tls: Annotated[TlsMode, Field(strict=False)] = TlsMode.VERIFY_FULL
+    """Whether the server's certificate is checked; `disable` is for loopback and sockets alone."""
     ca_file: str | None = None
+    """The CA of the server's certificate (PEM); without it, the system's."""
     credential: str
     """Folder with the files `username` and `password`, as Kubernetes mounts a Secret; read at each log-in."""
     search_path: str = "public"
@@ -141,21 +167,35 @@ class AgentConfig(Model):
     """`agent.yaml`."""
 
     version: int = 1
+    """Version of the file's form."""
     name: Name
+    """The agent's name."""
     gateways: list[Endpoint] = Field(min_length=1)
+    """Every gateway; the agent dials all of them."""
     entra: Entra
+    """The tenant."""
     audience: Uuid
+    """Client id of the gateway's registration."""
     workload: Workload
+    """The agent's own identity."""
     targets: dict[Name, AgentTarget]
+    """Targets by name."""
 
 
 class ClientConfig(Model):
     """`client.yaml`: what a bot's machine needs to get a token and to find the gateway. Nothing in it is secret."""
 
     version: int = 1
+    """Version of the file's form."""
     bot: Name
+    """The bot's name."""
     entra: Entra
+    """The tenant."""
     audience: Uuid
+    """Client id of the gateway's registration."""
     workload: Workload
+    """The bot's identity."""
     gateway: Endpoint
+    """Where the gateway is."""
     targets: dict[Name, Annotated[TargetKind, Field(strict=False)]]
+    """The targets that the bot's policies are about, and their protocols."""

@@ -103,7 +103,9 @@ class Rule(Model):
     """One rule: exactly one of `allow`, `deny`."""
 
     allow: Match | None = None
+    """What may pass."""
     deny: Match | None = None
+    """What may not, whatever other rules say."""
 
     @model_validator(mode="before")
     @classmethod
@@ -173,14 +175,18 @@ class Record(Model):
     """What is recorded, and for how long it is kept."""
 
     level: Annotated[RecordLevel, Field(strict=False)] = RecordLevel.FULL
+    """How much is recorded."""
     keep: Duration = "90d"
+    """How long it is kept."""
 
 
 class TargetSelector(Model):
     """Targets by kind or by labels; every term given must match."""
 
     kind: str | None = None
+    """The protocol, such as `postgres`."""
     labels: dict[str, str] | None = None
+    """Labels that the target must have, with these values."""
 
 
 class Policy(Model):
@@ -189,11 +195,15 @@ class Policy(Model):
     policy: Name
     """The policy's name, as groups and bots refer to it."""
     description: str | None = None
+    """What the policy is for."""
     targets: list[Name] | TargetSelector
     """Names of targets, or a selector by kind and labels."""
     rules: list[Rule] = Field(min_length=1)
+    """What is allowed and denied; whatever no rule allows is denied."""
     mask: list[Mask] = Field(default_factory=list[Mask])
+    """Columns whose values come back masked."""
     record: Record = Field(default_factory=Record)
+    """What is recorded, and for how long it is kept."""
 
     def covers(self, name: str, kind: str, labels: Mapping[str, str]) -> bool:
         """Whether the policy is about the target `name` of that kind with those labels."""
