@@ -53,7 +53,7 @@ class WorkloadIssuer:
         self.app = build_app(self._issuing)
         self._server = ThreadedServer(self.app, self.listener, self.leaf)
         for workflow in config.workflows if config else []:
-            self._allow(workflow)
+            self.add_workflow(workflow)
         for projected in config.projected if config else []:
             self.files.add(projected)
 
@@ -84,13 +84,14 @@ class WorkloadIssuer:
 
     def allow(self, name: str, subject: str, *, claims: dict[str, Any] | None = None) -> tuple[str, str]:
         """Lets a workflow ask for tokens; what to put into its ACTIONS_ID_TOKEN_REQUEST_URL and _TOKEN."""
-        return self.token_request_url, self._allow(Workflow(name=name, subject=subject, claims=claims or {}))
+        return self.token_request_url, self.add_workflow(Workflow(name=name, subject=subject, claims=claims or {}))
 
     def project(self, subject: str, audience: str, path: Path, *, lifetime: float = 3600) -> None:
         """Keeps a token file fresh at `path`. Raises OSError."""
         self.files.add(Projected(subject=subject, audience=audience, path=path, lifetime=lifetime))
 
-    def _allow(self, workflow: Workflow) -> str:
+    def add_workflow(self, workflow: Workflow) -> str:
+        """Lets a workflow ask for tokens; its request token. Raises OSError."""
         file = private_folder(self.state / "requests") / f"{workflow.name}.token"
         if workflow.request_token is not None:
             token = workflow.request_token.get_secret_value()
