@@ -51,7 +51,7 @@ wicketgate_find_uv() {
   local found version folder scratch
   if found="$(command -v uv)"; then
     version="$("$found" --version 2>/dev/null | cut -d ' ' -f 2)"
-    if [[ -n $version ]] && wicketgate_at_least "$version" "$WICKETGATE_UV_OLDEST"; then return; fi
+    if [[ $version =~ ^[0-9]+\.[0-9]+ ]] && wicketgate_at_least "$version" "$WICKETGATE_UV_OLDEST"; then return; fi
   fi
   folder="$XDG_CACHE_HOME/wicketgate/uv-$WICKETGATE_UV_VERSION"
   if [[ ! -x $folder/bin/uv ]] || ! "$folder/bin/uv" --version >/dev/null 2>&1; then

@@ -74,14 +74,15 @@ def provide(
     binary = Path(choice.command)
     plugins: dict[str, str] = {}
     uv = shutil.which("uv")
-    extra = [str(Path(uv).parent)] if uv else []
+    path = [str(Path(uv).parent)] if uv else []
     if choice.source == "built":
         command = layout.link_cli(folder, binary)
+        path = [str(command.parent), *path]
         layout.write_language_host(folder, python)
         plugins["language-python"] = "stand-in"
     else:
         command = binary
-        extra.insert(0, str(binary.parent))
+        path = [str(binary.parent), *path]
         shutil.rmtree(folder / "bin", ignore_errors=True)
         plugins["language-python"] = "official"
     closed = choice.source == "built"
@@ -99,7 +100,7 @@ def provide(
     how = ", ".join(f"{name} {kind}" for name, kind in plugins.items())
     return Engine(
         command=command,
-        env=layout.environ(folder, closed=closed, extra_path=extra),
+        env=layout.environ(folder, closed=closed, path=path),
         source=choice.source,
         plugins=plugins,
         story=f"pulumi {choice.source} ({choice.reason}); {how}",
@@ -124,8 +125,10 @@ def _plugin(
         if installed is not None and installed.parent.parent != folder / "home":
             layout.link_plugin(folder, name, version, installed)
             return "official"
-    if not closed and official.install_plugin(command, folder / "home", name, version, say):
-        return "official"
+    if not closed:
+        layout.remove_stand_in(folder, name, version)
+        if official.install_plugin(command, folder / "home", name, version, say):
+            return "official"
     otherwise()
     return kind
 

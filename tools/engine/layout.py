@@ -67,16 +67,24 @@ def link_plugin(folder: Path, name: str, version: str, installed: Path) -> None:
         (place / file).symlink_to(target)
 
 
+def remove_stand_in(folder: Path, name: str, version: str) -> None:
+    """Make room for a download: the engine takes a folder of that name for the plugin, and would download nothing."""
+    place = _plugin(folder, name, version)
+    if (place / OURS).exists():
+        shutil.rmtree(place)
+
+
 def has_plugin(folder: Path, name: str, version: str) -> bool:
     """Whether a real plugin (no stand-in of ours) is in the layout."""
     place = _plugin(folder, name, version)
     return (place / f"pulumi-resource-{name}").is_file() and not (place / OURS).exists()
 
 
-def environ(folder: Path, *, closed: bool, extra_path: list[str]) -> dict[str, str]:
+def environ(folder: Path, *, closed: bool, path: list[str]) -> dict[str, str]:
     """What to add to a process's environment so that its `pulumi` is this engine.
 
-    `closed` also forbids the engine to download plugins by itself, which would only time out.
+    `path` goes before the PATH that is. `closed` also forbids the engine to download plugins by itself, which would
+    only time out.
     """
     passphrase = folder / "passphrase"
     if not passphrase.exists():
@@ -84,7 +92,6 @@ def environ(folder: Path, *, closed: bool, extra_path: list[str]) -> dict[str, s
     stacks = folder / "stacks"
     stacks.mkdir(parents=True, exist_ok=True)
     (folder / "home").mkdir(exist_ok=True)
-    path = [str(folder / "bin"), *extra_path]
     current = os.environ.get("PATH", os.defpath).split(os.pathsep)
     added = {
         "PULUMI_HOME": str(folder / "home"),
