@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import yaml
@@ -58,7 +58,7 @@ def parse(text: str, path: str) -> Document:
     """
     if len(text) > MAX_BYTES:
         raise DocumentError([Problem(f"the file is over {MAX_BYTES} bytes", "split it", Where(path))])
-    _refuse_aliases(text, path)
+    _refuse_events(text, path)
     try:
         node = yaml.compose(text, Loader=yaml.CSafeLoader)
     except yaml.MarkedYAMLError as error:
@@ -75,26 +75,39 @@ def parse(text: str, path: str) -> Document:
     return Document(path, data, document.places)
 
 
-def _refuse_aliases(text: str, path: str) -> None:
-    # Before composing: a composed alias is the anchor's very node, and nested ones grow without bound.
+def _refuse_events(text: str, path: str) -> None:
+    # Before composing: a composed alias is the anchor's very node, and nested ones grow without bound; and a composed
+    # node no longer tells an explicit tag from the one that its text resolves to.
+    depth = 0
     try:
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-            anchor = getattr(event, "anchor", None)
-            if anchor is not None and event.start_mark is not None:
-                where = Where(path, event.start_mark.line + 1, event.start_mark.column + 1)
-                if isinstance(event, yaml.AliasEvent):
-                    problem = Problem(
-                        f"`*{anchor}` is a YAML alias, which is not supported",
-                        f'write the value again, or quote a pattern: "*{anchor}"',
-                        where,
-                    )
-                else:
-                    problem = Problem(f"`&{anchor}` is a YAML anchor, which is not supported", "remove it", where)
-                raise DocumentError([problem])
+            problem = _refused(event)
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:  # the composer recurses
+                problem = Problem(f"nested deeper than {MAX_DEPTH} levels", "flatten it")
+            if problem is not None:
+                mark = event.start_mark
+                where = Where(path, mark.line + 1, mark.column + 1) if mark else Where(path)
+                raise DocumentError([replace(problem, where=where)])
     except yaml.MarkedYAMLError as error:
         raise DocumentError([_syntax_problem(error, text, path)]) from None
     except yaml.YAMLError as error:
         raise DocumentError([Problem(f"not YAML: {error}", "save it as UTF-8 text", Where(path))]) from None
+
+
+def _refused(event: yaml.Event) -> Problem | None:
+    anchor = getattr(event, "anchor", None)
+    if isinstance(event, yaml.AliasEvent):
+        return Problem(
+            f"`*{anchor}` is a YAML alias, which is not supported",
+            f'write the value again, or quote a pattern: "*{anchor}"',
+        )
+    if anchor is not None:
+        return Problem(f"`&{anchor}` is a YAML anchor, which is not supported", "remove it")
+    tag = getattr(event, "tag", None)
+    if tag is not None:
+        return Problem(f"the tag `{tag}` is not supported", "remove it")
+    return None
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, text: str, path: str) -> Problem:
@@ -102,7 +115,9 @@ def _syntax_problem(error: yaml.MarkedYAMLError, text: str, path: str) -> Proble
     where = Where(path, mark.line + 1, mark.column + 1) if mark else Where(path)
     lines = text.splitlines()
     line = lines[mark.line] if mark and mark.line < len(lines) else ""
-    if re.search(r"[\[,:\s]\*([\],}\s.]|$)", line):
+    star = re.search(r"(?<=[\[,:\s])\*(?=[\],}\s.]|$)", line)
+    if mark and star:
+        where = Where(path, mark.line + 1, star.start() + 1)
         return Problem("`*` begins a YAML alias here", 'quote the pattern, as in ["*"]', where)
     return Problem(f"not YAML: {error.problem or 'syntax error'}", "check indentation, quotes and brackets", where)
 
@@ -110,9 +125,6 @@ def _syntax_problem(error: yaml.MarkedYAMLError, text: str, path: str) -> Proble
 def _construct(node: yaml.Node, path: Path, document: Document, problems: list[Problem]) -> Data:
     where = Where(document.path, node.start_mark.line + 1, node.start_mark.column + 1)
     document.places.setdefault(path, where)
-    if len(path) > MAX_DEPTH:
-        problems.append(Problem(f"nested deeper than {MAX_DEPTH} levels", "flatten it", where))
-        return None
     if isinstance(node, yaml.MappingNode):
         result: dict[str, Data] = {}
         for key_node, value_node in node.value:
@@ -139,13 +151,12 @@ def _construct(node: yaml.Node, path: Path, document: Document, problems: list[P
 def _scalar(node: yaml.ScalarNode, where: Where, problems: list[Problem]) -> Data:
     value = str(node.value)
     if node.style in ("'", '"', "|", ">"):
-        if node.tag not in ("tag:yaml.org,2002:str", "!"):
-            problems.append(Problem(f"the tag `{node.tag}` is not supported", "remove it", where))
-        return value
-    if node.tag.startswith("!") or (node.tag.startswith("tag:") and "yaml.org,2002:" not in node.tag):
-        problems.append(Problem(f"the tag `{node.tag}` is not supported", "remove it", where))
         return value
     for pattern, convert in _SCALARS:
         if pattern.match(value):
-            return convert(value)
+            try:
+                return convert(value)
+            except ValueError:  # Python's bound on the digits of a number
+                problems.append(Problem("the number is too long", "quote it if it is text", where))
+                return None
     return value

