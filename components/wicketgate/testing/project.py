@@ -49,7 +49,7 @@ class Project:
         plugins: Mapping[str, Path] | None = None,
     ) -> None:
         self.folder = folder
-        self._command = command
+        self.command = command
         state = folder / ".state"
         state.mkdir(parents=True, exist_ok=True)
         self.env = {**os.environ, **env, "PULUMI_BACKEND_URL": state.as_uri(), "NO_COLOR": "1"}
@@ -77,7 +77,7 @@ class Project:
     def pulumi(self, *arguments: str, check: bool = True) -> Result:
         """One call of the CLI. Raises CliError if it fails, unless `check` is false."""
         done = subprocess.run(
-            [str(self._command), *arguments, "--non-interactive"],
+            [str(self.command), *arguments, "--non-interactive"],
             cwd=self.folder,
             env=self.env,
             stdin=subprocess.DEVNULL,

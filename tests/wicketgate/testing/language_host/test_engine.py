@@ -1,6 +1,7 @@
 """The stand-in under the real engine: programs, policy packs and component packages in Python."""
 
 import contextlib
+import signal
 import subprocess
 import sys
 import time
@@ -162,10 +163,31 @@ def test_nothing_is_left_running(project: MakeProject) -> None:
     mine.program("import pulumi\npulumi.export('one', 1)")
     mine.up()
     mark = f"PULUMI_BACKEND_URL={mine.env['PULUMI_BACKEND_URL']}".encode()
-    deadline = time.monotonic() + 10
-    while (left := _processes_with(mark)) and time.monotonic() < deadline:
+    assert _within(10, lambda: not _processes_with(mark)), _processes_with(mark)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_update_leaves_nothing_running(project: MakeProject, number: signal.Signals) -> None:
+    mine = project()
+    started = mine.folder / "started"
+    mine.program(f"import pathlib, time\npathlib.Path({str(started)!r}).touch()\ntime.sleep(300)")
+    command = [mine.command, "up", "--yes", "--skip-preview", "--non-interactive"]
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, cwd=mine.folder, env=mine.env, stdin=quiet, stdout=quiet, stderr=quiet) as update:
+        assert _within(30, started.exists)
+        update.send_signal(number)
+        assert update.wait(30) != 0
+    mark = f"PULUMI_BACKEND_URL={mine.env['PULUMI_BACKEND_URL']}".encode()
+    assert _within(20, lambda: not _processes_with(mark)), _processes_with(mark)
+
+
+def _within(seconds: float, condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
         time.sleep(0.1)
-    assert left == []
+    return True
 
 
 def _processes_with(mark: bytes) -> list[str]:
