@@ -102,6 +102,17 @@ def events(connection: sqlite3.Connection, wanted: AuditFilter) -> list[AuditRow
     )
 
 
+def operations(
+    connection: sqlite3.Connection, session_id: str, *, after: tuple[int, int] = (0, 0), limit: int = 1000
+) -> list[AuditRow]:
+    """A session's operations in order, from after `(seq, id)` on: to be asked for page by page."""
+    query = (
+        f"{_FIELDS} INDEXED BY events_session LEFT JOIN statements s ON s.id = e.statement"
+        " WHERE e.session = ? AND e.kind = 'operation' AND (e.seq, e.id) > (?, ?) ORDER BY e.seq, e.id LIMIT ?"
+    )
+    return [_row(*row) for row in connection.execute(query, (session_id, *after, limit))]
+
+
 def _fetch(
     connection: sqlite3.Connection, index: str, where: Sequence[str], values: Sequence[object], limit: int
 ) -> list[AuditRow]:

@@ -46,6 +46,7 @@ _FRAME_BYTES = 16 * 1024 * 1024
 _BACKLOG_BYTES = 16 * 1024 * 1024
 _RETRY_SECONDS = 0.5
 _CHECK_SECONDS = 1.0
+_LOCK_SECONDS = 1.0
 
 log = structlog.get_logger("wicketgate.journal")
 
@@ -343,16 +344,22 @@ def _failure(folder: Path, error: OSError) -> JournalError:
 
 def _lock(folder: Path) -> int:
     fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        raise JournalError(
-            f"another process writes the journal in `{folder}`",
-            code="journal-locked",
-            remedy="end it, or give this gateway a state folder of its own",
-        ) from None
-    return fd
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # The command line takes it for microseconds to see whether a gateway runs, and an old one may be ending.
+            if time.monotonic() < deadline:
+                time.sleep(0.02)
+                continue
+            os.close(fd)
+            raise JournalError(
+                f"another process writes the journal in `{folder}`",
+                code="journal-locked",
+                remedy="end it, or give this gateway a state folder of its own",
+            ) from None
+        return fd
 
 
 def _begin(folder: Path, number: int, previous: bytes) -> tuple[AppendFile, bytes]:

@@ -1,0 +1,180 @@
+"""The `wicketgate` command: its verbs, its errors, its exit codes.
+
+How this works: verbs are named here as "module:function" and imported only when they run, since `wicketgate token` runs
+before every connection of some clients. That one does not even load the command-line library when its arguments are the
+usual ones.
+
+Exit codes: 0 done; 1 it did not work; 2 the command line is wrong; 3 what was asked for does not exist; 4 a recording
+is incomplete or damaged (it is shown as far as it goes); 130 interrupted. Errors go to standard error, as
+`error: what; what to do next`; with `--json` as an object with `error`, `code` and `remedy`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from cyclopts import App
+
+FAILED = 1
+USAGE = 2
+NOT_FOUND = 3
+INCOMPLETE = 4
+INTERRUPTED = 130
+_NOT_FOUND_CODES = frozenset({"session-unknown", "session-ambiguous", "recording-missing", "session-id-invalid"})
+
+_VERBS = {
+    "sessions": ("wicketgate_gateway.cli.sessions:sessions", "List who was connected, to what, and how it ended."),
+    "replay": ("wicketgate_gateway.cli.replay:replay", "Show a session as it was: statements, verdicts, answers."),
+    "audit": ("wicketgate_gateway.cli.audit:audit", "Search what was allowed, denied or refused, and why."),
+    "token": ("wicketgate_gateway.cli.token:token", "Print the bot's Entra token for the gateway."),
+    "connect": ("wicketgate_gateway.cli.connect:connect", "Open a local port that adds the token."),
+}
+
+
+def make_app() -> App:
+    """The command-line application."""
+    from cyclopts import App, Parameter
+
+    app = App(
+        name="wicketgate",
+        help="Gives AI coding agents an Entra identity, and lets each of their statements through, or not.",
+        help_epilogue=(
+            "Exit codes: 0 done, 1 failed, 2 wrong command line, 3 not found, 4 recording incomplete or damaged."
+        ),
+        version=version,
+        help_format="plaintext",
+        default_parameter=Parameter(negative=(), show_default=False),
+    )
+    for name, (where, help_) in _VERBS.items():
+        app.command(where, name=name, help=help_)
+    policy = App(name="policy", help="Work on policies.")
+    policy.command("wicketgate_gateway.cli.policy_check:check", name="check", help="Check policies without using them.")
+    app.command(policy)
+    app.command(completion)
+    return app
+
+
+def version() -> str:
+    """The version of the installed distribution."""
+    from importlib import metadata
+
+    return metadata.version("wicketgate")
+
+
+def completion(shell: Literal["bash", "zsh", "fish"] | None = None, /, *, json: bool = False) -> None:
+    """Print a shell's completion script.
+
+    Save it where your shell looks for it, as in
+    `wicketgate completion bash > ~/.local/share/bash-completion/completions/wicketgate`.
+
+    Parameters
+    ----------
+    shell
+        Which shell; without it, the one that runs.
+    json
+        Print one object with `shell` and `script`.
+    """
+    if shell is None:
+        found = os.path.basename(os.environ.get("SHELL", ""))
+        if found not in ("bash", "zsh", "fish"):
+            from wicketgate_gateway.contract.errors import WicketgateError
+
+            raise WicketgateError(
+                "which shell is not known", code="shell-unknown", remedy="say `wicketgate completion bash|zsh|fish`"
+            )
+        shell = found  # type: ignore[assignment]
+    script = make_app().generate_completion(prog_name="wicketgate", shell=shell)
+    if json:
+        from wicketgate_gateway.cli.output import print_json
+
+        print_json({"shell": shell, "script": script})
+    else:
+        sys.stdout.write(script)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point of the `wicketgate` script; ends the process with an exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (`head`) has enough. Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; gives its exit code. Raises nothing but BrokenPipeError."""
+    from wicketgate_gateway.contract.errors import WicketgateError
+
+    try:
+        if arguments[:1] == ["token"]:
+            quick = _quick_token(arguments[1:])
+            if quick is not None:
+                return quick
+        return _run_app(arguments)
+    except WicketgateError as error:
+        _tell(error, as_json="--json" in arguments)
+        return NOT_FOUND if error.code in _NOT_FOUND_CODES else FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _run_app(arguments: list[str]) -> int:
+    from cyclopts import CycloptsError
+
+    from wicketgate_gateway.contract.errors import WicketgateError
+
+    try:
+        result: Any = make_app()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        verb = next((word for word in arguments if not word.startswith("-")), "")
+        known = verb in _VERBS or verb in ("policy", "completion")
+        usage = WicketgateError(
+            " ".join(str(error).split()).rstrip("."),
+            code="usage",
+            remedy=f"`wicketgate {verb} --help` shows how" if known else "`wicketgate --help` lists the commands",
+        )
+        _tell(usage, as_json="--json" in arguments)
+        return USAGE
+    return result if isinstance(result, int) else 0
+
+
+def _quick_token(arguments: list[str]) -> int | None:
+    """`wicketgate token`, `--config FILE` and `--json`, without the command-line library; None for all else."""
+    options: dict[str, Any] = {}
+    rest = iter(arguments)
+    for word in rest:
+        if word == "--json":
+            options["json"] = True
+        elif word == "--config":
+            options["config"] = next(rest, None)
+        elif word.startswith("--config="):
+            options["config"] = word.partition("=")[2]
+        else:
+            return None
+    if options.get("config", "") is None:
+        return None
+    if options.get("config"):
+        from pathlib import Path
+
+        options["config"] = Path(str(options["config"]))
+    from wicketgate_gateway.cli.token import token
+
+    result: Any = token(**options)
+    return result if isinstance(result, int) else 0
+
+
+def _tell(error: Any, *, as_json: bool) -> None:
+    if as_json:
+        from wicketgate_gateway.cli.output import to_json
+
+        print(to_json({"error": error.message, "code": error.code, "remedy": error.remedy}), file=sys.stderr)
+    else:
+        print(f"error: {error}", file=sys.stderr)

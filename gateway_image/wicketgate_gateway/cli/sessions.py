@@ -1,0 +1,142 @@
+"""`wicketgate sessions`: who was connected, to what, and how it ended."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from wicketgate_gateway.audit import query
+from wicketgate_gateway.audit.query import SessionRow
+from wicketgate_gateway.cli import output
+from wicketgate_gateway.cli.state import Place, gateway_runs
+from wicketgate_gateway.recording.recorder import session_folder
+
+_STYLES = {"live": "bold green", "ended": "", "lost": "bold red"}
+
+
+def sessions(
+    *,
+    bot: str = "",
+    target: str = "",
+    since: str = "",
+    live: bool = False,
+    limit: Annotated[int, Parameter(name=["--limit", "-n"])] = 50,
+    json: bool = False,
+    place: Place = Place(),  # noqa: B008 - frozen
+) -> None:
+    """List sessions, the newest last.
+
+    Parameters
+    ----------
+    bot
+        Only this bot's.
+    target
+        Only those with this target.
+    since
+        Only those that were running since then: `30m`, `24h`, or a date.
+    live
+        Only those that run now.
+    limit
+        At most so many, the newest (50).
+    json
+        One object a line.
+    """
+    with place.store() as (folder, connection):
+        found = query.sessions(
+            connection,
+            bot=bot,
+            target=target,
+            since=output.moment(since, "--since") if since else None,
+            live=live,
+            limit=limit,
+        )
+        running = gateway_runs(folder)
+    if json:
+        for row in found:
+            output.print_json(describe(row, folder, running))
+        return
+    if not found:
+        output.console(stderr=True).print("no session matches", style="dim")
+        return
+    _print(found, running)
+
+
+def state_of(row: SessionRow, running: bool) -> str:
+    """`live`, `ended`, or `lost`: the gateway died in mid-session (also if no other one has started since)."""
+    return "lost" if row.state == "live" and not running else row.state
+
+
+def describe(row: SessionRow, folder: Path, running: bool) -> dict[str, Any]:
+    """A session for programs."""
+    started = row.started
+    closed = row.closed
+    return {
+        "session": started.session,
+        "state": state_of(row, running),
+        "started": output.iso(started.time),
+        "ended": None if row.ended is None else output.iso(row.ended),
+        "duration_us": None if row.ended is None else (row.ended - started.time) // 1000,
+        "reason": row.reason,
+        "bot": started.bot,
+        "bot_id": started.bot_id,
+        "token_id": started.token_id,
+        "target": started.target,
+        "protocol": started.protocol,
+        "peer": started.peer,
+        "client": started.client,
+        "agent": started.agent,
+        "groups": started.groups,
+        "policy": started.policy,
+        "operations": row.operations,
+        "denied": row.denied,
+        "bytes_in": row.bytes_in,
+        "bytes_out": row.bytes_out,
+        "recording": {
+            "folder": str(session_folder(folder / "recordings", started.session)),
+            "complete": closed is not None,
+            "digest": closed.digest.hex() if closed else None,
+            "size": closed.size if closed else None,
+        },
+    }
+
+
+def _print(found: list[SessionRow], running: bool) -> None:
+    titles = ("started", "session", "bot", "target", "state", "lasted", "statements", "denied", "client")
+    rows = [
+        (
+            output.local(row.started.time),
+            row.started.session,
+            row.started.bot,
+            row.started.target,
+            state_of(row, running),
+            output.duration((row.ended or time.time_ns()) - row.started.time),
+            f"{row.operations:,}",
+            f"{row.denied:,}" if row.denied else "",
+            row.started.client or row.started.peer,
+        )
+        for row in found
+    ]
+    console = output.console()
+    if not console.is_terminal:
+        output.print_columns(titles, rows)
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for title in titles:
+        right = title in ("lasted", "statements", "denied")
+        table.add_column(
+            title, justify="right" if right else "left", no_wrap=True, min_width=26 if title == "session" else None
+        )
+    for row in rows:
+        cells = [Text(output.clean(cell, line=True)) for cell in row]
+        cells[1].stylize("cyan")
+        cells[4].stylize(_STYLES.get(row[4], ""))
+        cells[7].stylize("red")
+        table.add_row(*cells)
+    console.print(table)
+    console.print("replay one: wicketgate replay SESSION (the end of its id will do, or `last`)", style="dim")

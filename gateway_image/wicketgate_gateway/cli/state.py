@@ -1,0 +1,87 @@
+"""Where the gateway's state is, for the verbs that look at it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from wicketgate_gateway.audit import ingest
+from wicketgate_gateway.contract.errors import WicketgateError
+from wicketgate_gateway.store import sqlite
+
+ENVIRONMENT = "WICKETGATE_STATE"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Which gateway's state; without either, the folder that the environment variable WICKETGATE_STATE names."""
+
+    state: Annotated[Path | None, Parameter(help="The gateway's state folder.")] = None
+    config: Annotated[Path | None, Parameter(help="The gateway's `gateway.yaml`, which names the state folder.")] = None
+
+    def folder(self) -> Path:
+        """The state folder. Raises WicketgateError if it is not said, or not there."""
+        if self.state is not None:
+            folder, said = self.state, "--state"
+        elif self.config is not None:
+            folder, said = _configured(self.config), f"`state` in `{self.config}`"
+        elif os.environ.get(ENVIRONMENT):
+            folder, said = Path(os.environ[ENVIRONMENT]), ENVIRONMENT
+        else:
+            raise WicketgateError(
+                "which gateway is not said",
+                code="state-unknown",
+                remedy=f"add `--state FOLDER` or `--config gateway.yaml`, or set {ENVIRONMENT}",
+            )
+        if not folder.is_dir():
+            raise WicketgateError(
+                f"there is no state folder `{folder}` ({said})",
+                code="state-missing",
+                remedy="check the path; a gateway makes the folder when it starts",
+            )
+        return folder
+
+    @contextmanager
+    def store(self) -> Generator[tuple[Path, sqlite3.Connection]]:
+        """The state folder and its audit store, up to date with the journal."""
+        folder = self.folder()
+        connection = sqlite.connect(sqlite.database(folder))
+        try:
+            ingest.catch_up(folder, connection)
+            yield folder, connection
+        finally:
+            connection.close()
+
+
+def _configured(path: Path) -> Path:
+    # Only here: the documents' models cost a quarter second to import.
+    from wicketgate_gateway.contract.gateway import GatewayConfig
+    from wicketgate_gateway.contract.model import read
+
+    return path.parent / read(GatewayConfig, path).state
+
+
+def gateway_runs(state: Path) -> bool:
+    """Whether a gateway holds this state folder's journal."""
+    import fcntl
+
+    try:
+        fd = os.open(ingest.journal_folder(state) / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        # Held for microseconds; a gateway that starts just now tries again (`journal`).
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
