@@ -8,10 +8,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from wicketgate_gateway.contract.model import Model
-from wicketgate_gateway.contract.values import Duration, Name, Port, Uuid
+from wicketgate_gateway.contract.values import Duration, Name, Port, Uuid, seconds
 
 AGENT_ROLE = "Agent.Connect"
 BOT_ROLE = "Bot.Connect"
@@ -102,6 +102,12 @@ class GatewayListeners(Model):
     """For agents."""
 
 
+def _at_most_a_minute(value: str) -> str:
+    if not 0 < seconds(value) <= 60:
+        raise ValueError("a bot taken out of a group would keep it for too long: write at most `60s`")
+    return value
+
+
 class Limits(Model):
     """Bounds that keep one peer from harming others."""
 
@@ -111,7 +117,7 @@ class Limits(Model):
     """Sessions at once in one process."""
     statement_bytes: int = 1024 * 1024
     """The longest statement that is parsed; longer ones are denied."""
-    groups_cache: Duration = "60s"
+    groups_cache: Annotated[Duration, AfterValidator(_at_most_a_minute)] = "60s"
     """How long a bot's groups and its enabled state are taken from the last answer of Graph (60 s at most)."""
 
 

@@ -32,19 +32,21 @@ class StatementClass(StrEnum):
     WRITE = "write"
     """Changes rows: INSERT, UPDATE, DELETE, MERGE, TRUNCATE, COPY FROM STDIN, SELECT FOR UPDATE."""
     DDL = "ddl"
-    """Changes the schema: CREATE, ALTER, DROP, COMMENT, SELECT INTO, REINDEX, REFRESH."""
+    """Changes the schema: CREATE, ALTER, DROP, COMMENT, SELECT INTO, REFRESH."""
     GRANT = "grant"
-    """Changes who may do what: GRANT, REVOKE, roles, SET ROLE, SET SESSION AUTHORIZATION, policies."""
+    """Changes who may do what, or what concerns the whole server: GRANT, REVOKE, roles, SET ROLE, SET SESSION
+    AUTHORIZATION, policies, owners, databases, extensions, PREPARE TRANSACTION."""
     SESSION = "session"
     """Changes a session setting that does not change what a statement means."""
     MAINTENANCE = "maintenance"
-    """VACUUM, ANALYZE, CLUSTER, CHECKPOINT, LOCK."""
+    """VACUUM, ANALYZE, CLUSTER, REINDEX, CHECKPOINT, LOCK."""
     PROCEDURAL = "procedural"
-    """Runs code that no rule can see into: DO, CALL, CREATE FUNCTION, triggers."""
+    """Runs code that no rule can see into: DO, CALL, CREATE FUNCTION, triggers, rules, extensions."""
     MESSAGING = "messaging"
     """LISTEN, UNLISTEN, NOTIFY."""
     FILE = "file"
-    """Touches the server's files or programs: COPY to or from a file or PROGRAM, LOAD, ALTER SYSTEM."""
+    """Touches the server's files or programs, or other servers: COPY to or from a file or PROGRAM, LOAD, ALTER SYSTEM,
+    foreign servers and tables, subscriptions, large objects."""
 
 
 def _pattern(shape: re.Pattern[str], say: str) -> Any:
@@ -153,7 +155,8 @@ class Mask(Model):
     columns: Columns | None = None
     """Source columns as `schema.relation.column`, followed through aliases, views and expressions."""
     names: Strings | None = None
-    """Result columns by their label, wherever they come from; wildcards `*` and `?`, case ignored."""
+    """Columns of this name: result columns by their label wherever they come from, and source columns of every relation
+    whatever their label; wildcards `*` and `?`, case ignored."""
     method: Annotated[MaskMethod, Field(alias="with", strict=False), BeforeValidator(_null_is_a_method)]
     """`redact`, `partial`, `hash` or `null`."""
 

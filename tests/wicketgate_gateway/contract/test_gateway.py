@@ -1,0 +1,76 @@
+import pytest
+
+from wicketgate_gateway.contract import model, yaml
+from wicketgate_gateway.contract.errors import DocumentError
+from wicketgate_gateway.contract.gateway import AgentConfig, ClientConfig, GatewayConfig, TargetKind, TlsMode
+
+ID = "00000000-0000-0000-0000-000000000001"
+ENTRA = f"entra: {{tenant: {ID}}}\naudience: {ID}\nworkload: {{clientId: {ID}, tokenFile: /run/token}}\n"
+GATEWAY = f"""
+name: gate
+{ENTRA}
+agents: {{{ID}: eu-west}}
+listen: {{postgres: {{port: 0}}, agents: {{host: 0.0.0.0, port: 7443}}}}
+tls: {{certificateFile: /tls/crt, keyFile: /tls/key}}
+state: /state
+policies: /policies.json
+targets: {{orders-db: {{kind: postgres, agent: eu-west, labels: {{env: prod}}}}}}
+"""
+AGENT = f"""
+name: eu-west
+gateways: [{{host: gate.example.com, port: 7443}}]
+{ENTRA}
+targets:
+  orders-db: {{kind: postgres, address: 'db:5432', database: orders, credential: /secrets/orders-db}}
+"""
+CLIENT = f"""
+bot: code-review
+{ENTRA}
+gateway: {{host: gate.example.com, port: 5432, caFile: /ca.pem}}
+targets: {{orders-db: postgres}}
+"""
+
+
+def test_what_a_deployment_renders_is_read():
+    gateway = model.validate(GatewayConfig, yaml.parse(GATEWAY, "gateway.yaml"))
+    assert gateway.targets["orders-db"].kind is TargetKind.POSTGRES
+    assert gateway.entra.graph == "https://graph.microsoft.com"
+    assert gateway.listen.postgres.host == "127.0.0.1"
+    assert gateway.agents == {ID: "eu-west"}
+    agent = model.validate(AgentConfig, yaml.parse(AGENT, "agent.yaml"))
+    assert agent.targets["orders-db"].tls is TlsMode.VERIFY_FULL
+    assert agent.targets["orders-db"].search_path == "public"
+    client = model.validate(ClientConfig, yaml.parse(CLIENT, "client.yaml"))
+    assert client.gateway.ca_file == "/ca.pem"
+
+
+def test_limits_have_safe_defaults():
+    limits = model.validate(GatewayConfig, yaml.parse(GATEWAY, "gateway.yaml")).limits
+    assert (limits.login, limits.groups_cache) == ("20s", "60s")
+    assert limits.statement_bytes == 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "says"),
+    [
+        (GATEWAY.replace("kind: postgres", "kind: oracle"), GatewayConfig, "targets.orders-db.kind"),
+        (GATEWAY + "password: x\n", GatewayConfig, "`password`: unknown key"),
+        (GATEWAY.replace("port: 0", "port: '0'"), GatewayConfig, "whole number"),
+        (GATEWAY.replace("port: 0", "port: 70000"), GatewayConfig, "not a port"),
+        (GATEWAY.replace(f"audience: {ID}", "audience: api://gate"), GatewayConfig, "not an object id"),
+        (AGENT.replace("kind: postgres,", "kind: postgres, tls: prefer,"), AgentConfig, "tls"),
+        (AGENT.replace("gateways: [{host: gate.example.com, port: 7443}]", "gateways: []"), AgentConfig, "gateways"),
+        (AGENT.replace("credential:", "password:"), AgentConfig, "unknown key"),
+        (CLIENT.replace("bot: code-review", "bot: Code Review"), ClientConfig, "not a name"),
+    ],
+)
+def test_a_mistake_is_told(text, kind, says):
+    with pytest.raises(DocumentError) as caught:
+        model.validate(kind, yaml.parse(text, "x.yaml"))
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("cache", ["61s", "2m", "1d", "0ms"])
+def test_groups_are_never_trusted_for_over_a_minute(cache: str):
+    with pytest.raises(DocumentError, match="60s"):
+        model.validate(GatewayConfig, yaml.parse(GATEWAY + f"limits: {{groupsCache: {cache}}}\n", "gateway.yaml"))

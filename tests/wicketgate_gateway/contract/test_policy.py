@@ -1,0 +1,131 @@
+import json
+
+import pytest
+
+from wicketgate_gateway.contract import model, yaml
+from wicketgate_gateway.contract.errors import DocumentError
+from wicketgate_gateway.contract.policy import (
+    Bundle,
+    BundledBot,
+    BundledPolicy,
+    MaskMethod,
+    Policy,
+    StatementClass,
+    TargetSelector,
+)
+
+ID = "00000000-0000-0000-0000-000000000001"
+HEAD = "policy: p\ntargets: [t]\n"
+
+
+def read(text: str) -> Policy:
+    return model.validate(Policy, yaml.parse(text, "p.yaml"))
+
+
+def problems(text: str):
+    with pytest.raises(DocumentError) as caught:
+        read(text)
+    return [str(p) for p in caught.value.problems]
+
+
+def test_the_designs_example_but_for_what_is_to_come():
+    policy = read("""
+policy: orders-readonly
+targets: [orders-db]
+rules:
+  - allow: {sql: {statements: read, relations: [public.*]}}
+  - deny:  {sql: {functions: [lo_export, dblink*]}, because: no way out}
+mask:
+  - {columns: [public.customers.email], with: partial}
+  - {names: "*token*", with: null}
+record: {level: full, keep: 90d}
+""")
+    assert policy.rules[0].match.sql.statements == [StatementClass.READ]
+    assert policy.rules[1].match.because == "no way out"
+    assert [m.method for m in policy.mask] == [MaskMethod.PARTIAL, MaskMethod.NULL]
+    assert policy.mask[1].names == ["*token*"]
+    assert policy.record.keep == "90d"
+
+
+def test_targets_by_kind_and_labels():
+    policy = read(
+        "policy: p\ntargets: {kind: postgres, labels: {env: prod}}\nrules: [{allow: {sql: {statements: read}}}]"
+    )
+    assert policy.targets == TargetSelector(kind="postgres", labels={"env": "prod"})
+
+
+ALLOW = "rules: [{allow: {sql: {statements: read}}}]\n"
+WRONG = {
+    HEAD + "rules: []": "`rules`",
+    HEAD + "rules: [{}]": "exactly one of `allow`, `deny`",
+    HEAD + "rules: [{allow: {sql: {statements: read}}, deny: {sql: {statements: read}}}]": "exactly one of",
+    HEAD + "rules: [{hold: {sql: {statements: write}}}]": "`hold` needs the approvals service",
+    HEAD + "rules: [{allow: {sql: {}}}]": "needs at least one of",
+    HEAD + "rules: [{allow: {sql: {statements: readd}}}]": "`rules.0.allow.sql.statements.0`: input should be 'read'",
+    HEAD + "rules: [{allow: {sql: {relations: orders}}}]": "`orders` is not of the form `schema.relation`",
+    HEAD + "rules: [{allow: {sql: {relations: a.b.c}}}]": "not of the form",
+    HEAD + "rules: [{allow: {sql: {relations: ['public.']}}}]": "not of the form",
+    HEAD + 'rules: [{allow: {sql: {relations: ["public.*\\n"]}}}]': "not of the form",
+    HEAD + "rules: [{allow: {sql: {relations: ['public.\"x\"']}}}]": "not of the form",
+    HEAD + "rules: [{deny: {sql: {columns: a.b}}}]": "`schema.relation.column`",
+    HEAD + "rules: [{allow: {sql: {columns: a.b.c}}}]": "`columns` works in `deny`",
+    HEAD + "rules: [{allow: {sql: {functions: a.b.c}}}]": "a function's name",
+    HEAD + "rules: [{allow: {sql: {statement: read}}}]": "did you mean `statements`?",
+    HEAD + "rules: [{alow: {sql: {statements: read}}}]": "did you mean `allow`?",
+    HEAD + ALLOW + "mask: [{with: redact}]": "needs `columns` or `names`",
+    HEAD + ALLOW + "mask: [{names: x}]": "`mask.0.with`: missing",
+    HEAD + ALLOW + "mask: [{names: x, with: blur}]": "`mask.0.with`: input should be 'redact'",
+    HEAD + ALLOW + "record: {keep: 90}": "`record.keep`: not a duration",
+    HEAD + ALLOW + "record: {keep: 90days}": "not a duration",
+    "policy: P\ntargets: [t]\n" + ALLOW: "not a name",
+    "policy: p\n" + ALLOW: "`targets`: missing",
+    "policy: p\ntargets: [T]\n" + ALLOW: "not a name",
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_a_mistake_is_told_with_its_place(text: str):
+    found = problems(text)
+    assert WRONG[text] in "\n".join(found)
+    assert all(p.startswith("p.yaml:") for p in found)
+
+
+def test_the_place_is_that_of_the_value():
+    (found,) = problems(HEAD + "rules:\n  - allow:\n      sql:\n        statements: [read, wriet]\n")
+    assert found.startswith("p.yaml:6:28: `rules.0.allow.sql.statements.1`")
+
+
+def bundle(**more: object) -> Bundle:
+    policy = read(HEAD + ALLOW)
+    fields = {name: getattr(policy, name) for name in policy.model_fields_set}
+    return Bundle(
+        tenant=ID,
+        policies=[BundledPolicy(**fields, groups={ID: "reviewers"})],
+        bots={ID: BundledBot(name="b", owner="group:x")},
+        **more,  # pyright: ignore[reportArgumentType]
+    )
+
+
+def test_a_bundle_renders_to_one_form_and_reads_back():
+    first = bundle()
+    text = first.render()
+    assert text.endswith("}\n")
+    assert json.loads(text)["policies"][0]["groups"] == {ID: "reviewers"}
+    again = model.validate(Bundle, yaml.parse(text, "bundle.json"))
+    assert again.render() == text
+    assert again.digest == first.digest
+    assert first.digest.startswith("sha256:")
+
+
+def test_any_change_changes_the_digest():
+    text = bundle().render()
+    for old, new in (('"read"', '"write"'), ('"reviewers"', '"others"'), (ID[-4:] + '": {', '0002": {')):
+        assert old in text
+        other = model.validate(Bundle, yaml.parse(text.replace(old, new, 1), "bundle.json"))
+        assert other.digest != bundle().digest
+
+
+def test_ids_in_a_bundle_are_lowercase_uuids():
+    text = bundle().render().replace(ID + '": "reviewers"', 'REVIEWERS": "reviewers"')
+    with pytest.raises(DocumentError, match="not an object id"):
+        model.validate(Bundle, yaml.parse(text, "bundle.json"))
