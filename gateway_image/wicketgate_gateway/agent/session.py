@@ -58,7 +58,9 @@ class Session:
         self._connection = connection
         self._key = Key(login.pid, login.secret)
         self._stream.on_writable = self._stream_writable
-        self._stream.send_control(Opened(parameters=login.parameters))
+        # PostgreSQL tells `search_path` from 18 on; the gateway needs it to know what names mean.
+        parameters = {"search_path": self._target.config.search_path, **login.parameters}
+        self._stream.send_control(Opened(parameters=parameters))
         if login.rest:
             self._stream.send(login.rest)
         connection.relay(self._from_target, self._target_ended, self._target_drained)

@@ -23,7 +23,7 @@ _HEADER = 5
 
 MAX_STATEMENT = 16 * 1024 * 1024
 """Bound for messages that hold a statement, in bytes; whether a shorter one is analysed is for the policy to say."""
-MAX_BIND = 64 * 1024 * 1024
+MAX_BIND = 32 * 1024 * 1024
 """Bound for Bind and FunctionCall: they hold values."""
 MAX_SMALL = 16 * 1024
 """Bound for all others."""

@@ -20,13 +20,21 @@ Statements are opaque here (`Prepared`): the caller's text, verdict and masks ha
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from enum import IntEnum
+from collections.abc import Callable
 from struct import Struct
-from typing import Protocol
 
 from wicketgate_gateway.wire.postgres import errors, messages
-from wicketgate_gateway.wire.postgres.messages import FieldDescription, ProtocolError
+from wicketgate_gateway.wire.postgres.expected import (
+    Ask,
+    Change,
+    Expected,
+    Hooks,
+    Portal,
+    Prepared,
+    RowMasker,
+    SqlPrepared,
+)
+from wicketgate_gateway.wire.postgres.messages import ProtocolError
 from wicketgate_gateway.wire.postgres.names import Names
 
 _U32 = Struct(">I")
@@ -37,165 +45,6 @@ MAX_MASKED_ROW = 64 * 1024 * 1024
 """The largest row that is masked: it must be held as a whole. Others are passed on as they come."""
 MAX_OTHER = 16 * 1024 * 1024
 """Bound for messages that are neither rows nor COPY data."""
-
-RowMasker = Callable[[bytes, int, int], bytes]
-"""`masker(buffer, start, end)`: the DataRow message between the offsets, masked, as a whole message."""
-
-
-class Ask(IntEnum):
-    """What was sent."""
-
-    QUERY = 0
-    PARSE = 1
-    BIND = 2
-    DESCRIBE_STATEMENT = 3
-    DESCRIBE_PORTAL = 4
-    EXECUTE = 5
-    CLOSE_STATEMENT = 6
-    CLOSE_PORTAL = 7
-    SYNC = 8
-
-
-class Change(IntEnum):
-    """How a SQL statement changes what names mean, once it is complete."""
-
-    NONE = 0
-    PREPARE = 1
-    DEALLOCATE = 2
-    DECLARE = 3
-    CLOSE = 4
-
-
-class Prepared(Protocol):
-    """A text as the caller knows it."""
-
-    @property
-    def masked(self) -> bool:
-        """Whether its rows need a look."""
-        ...
-
-    @property
-    def changes(self) -> Sequence[tuple[Change, str]]:
-        """For each of its statements the change; empty if none makes one. The name `` stands for all."""
-        ...
-
-    @property
-    def hides_errors(self) -> bool:
-        """Whether the server's errors and notices may show a masked value."""
-        ...
-
-    @property
-    def copies_in(self) -> bool:
-        """Whether the server may ask for COPY data."""
-        ...
-
-    @property
-    def copies_out(self) -> bool:
-        """Whether the server may send COPY data, none of which needs a mask."""
-        ...
-
-
-class SqlPrepared:
-    """What the SQL statement PREPARE in `origin` made: it shares its name space with Parse. SQL's EXECUTE runs it."""
-
-    __slots__ = ("origin",)
-    masked = True
-    hides_errors = True
-    changes: Sequence[tuple[Change, str]] = ()
-    copies_in = False
-    copies_out = False
-
-    def __init__(self, origin: Prepared) -> None:
-        self.origin = origin
-
-
-class Portal:
-    """A portal: the statement it runs (set when the server confirms the Bind), and its columns once they are known."""
-
-    __slots__ = ("bind", "candidates", "described", "fields", "known", "prepared", "result_formats")
-
-    def __init__(self, candidates: tuple[Prepared, ...], bind: object, result_formats: tuple[int, ...]) -> None:
-        self.candidates = candidates
-        self.bind = bind
-        self.result_formats = result_formats
-        self.prepared: Prepared | None = None
-        self.known = False
-        self.fields: tuple[FieldDescription, ...] | None = None
-        self.described = False
-
-
-class Denial:
-    """What a client is told instead of the poison's syntax error."""
-
-    __slots__ = ("response",)
-
-    def __init__(self, response: bytes) -> None:
-        self.response = response
-
-
-class Expected:
-    """One message under way. `operation` is the caller's; it is set for what has a finish to report."""
-
-    __slots__ = (
-        "ask",
-        "denial",
-        "error",
-        "index",
-        "name",
-        "operation",
-        "portal",
-        "prepared",
-        "rows",
-        "settled",
-        "sql",
-        "statement",
-        "swallow",
-    )
-
-    def __init__(
-        self,
-        ask: Ask,
-        *,
-        name: str = "",
-        prepared: Prepared | None = None,
-        portal: Portal | None = None,
-        statement: str = "",
-        operation: object = None,
-        denial: Denial | None = None,
-        swallow: bool = False,
-    ) -> None:
-        self.ask = ask
-        self.name = name
-        self.prepared = prepared
-        self.portal = portal
-        self.statement = statement
-        self.operation = operation
-        self.denial = denial
-        self.swallow = swallow
-        self.index = 0
-        self.rows: int | None = None
-        self.error = ""
-        self.sql: dict[int, SqlPrepared] | None = None
-        self.settled = False
-        """Answered, skipped, or waiting for COPY data: nothing that follows it depends on how it goes on."""
-
-
-class Hooks(Protocol):
-    """What the tracker needs of its session."""
-
-    def masker(
-        self, prepared: Prepared | None, fields: tuple[FieldDescription, ...], formats: tuple[int, ...]
-    ) -> RowMasker | None:
-        """How rows of this statement and these columns are rewritten; None passes them on as they are."""
-        ...
-
-    def finished(self, expected: Expected, outcome: str, ran: Prepared | None) -> None:
-        """An operation ended: `ok`, `error`, `cancelled` or `skipped`; `ran` is what the server really ran."""
-        ...
-
-    def parameter(self, name: str, value: str) -> None:
-        """The server reports a parameter. May raise ProtocolError."""
-        ...
 
 
 class Responses:
@@ -459,7 +308,11 @@ class Responses:
         head.rows = messages.rows_of(tag)
         ran = self._ran(head)
         if ran is not None and ran.changes and head.index < len(ran.changes):
-            self._change(*ran.changes[head.index], ran, head)
+            change, name = ran.changes[head.index]
+            self._change(change, "" if tag.endswith(" ALL") else name, ran, head)
+        elif tag == "DISCARD ALL":
+            self.statements.drop_all()
+            self.portals.drop_all()
         if tag in ("ROLLBACK", "COMMIT"):
             # After ROLLBACK TO the name may mean another portal by now: look at its columns again.
             for portal in self.portals.confirmed.values():

@@ -12,18 +12,18 @@ from hypothesis import strategies as st
 from wicketgate_gateway.wire.postgres import errors
 from wicketgate_gateway.wire.postgres import messages as m
 from wicketgate_gateway.wire.postgres.backend import BackendDecoder
-from wicketgate_gateway.wire.postgres.messages import FieldDescription, ProtocolError
-from wicketgate_gateway.wire.postgres.responses import (
+from wicketgate_gateway.wire.postgres.expected import (
     Ask,
     Change,
     Denial,
     Expected,
     Portal,
     Prepared,
-    Responses,
     RowMasker,
     SqlPrepared,
 )
+from wicketgate_gateway.wire.postgres.messages import FieldDescription, ProtocolError
+from wicketgate_gateway.wire.postgres.responses import Responses
 
 NONCE = "wicketgate_denied_0123"
 OURS = errors.error("ERROR", "42501", "denied by policy")
@@ -336,6 +336,19 @@ def test_attack_the_server_binds_what_was_not_decided_on() -> None:
     r.push(ask_bind(r, "", "made-by-a-function"))
     with pytest.raises(ProtocolError):
         r.feed(m.BIND_COMPLETE)
+
+
+@pytest.mark.parametrize(
+    ("tag", "left"), [("DEALLOCATE", {"s"}), ("DEALLOCATE ALL", set[str]()), ("DISCARD ALL", set[str]())]
+)
+def test_the_answer_tells_whether_all_is_a_name(tag: str, left: set[str]) -> None:
+    r, _ = make()
+    for name in ("s", "all"):
+        r.push(Expected(Ask.PARSE, name=name, prepared=Text(name)))
+    changes = [] if tag == "DISCARD ALL" else [(Change.DEALLOCATE, "all")]
+    r.push(ask_query(Text("x", changes=changes)))
+    feed(r, m.PARSE_COMPLETE * 2 + m.command_complete(tag) + Z)
+    assert set(r.statements.confirmed) == left
 
 
 def test_portals_end_with_the_transaction() -> None:

@@ -1,0 +1,214 @@
+"""`python -m wicketgate_gateway.server --config gateway.yaml`: the gateway process.
+
+How this works: everything is built here, once, and handed down. Order of the start: state folder, journal, recorder,
+policies, identity, agents' address, clients' address; then `<state>/ports.json` says where, written as a whole, so that
+whoever waits for it finds it complete. The end (SIGTERM, SIGINT) is the reverse: clients are told, then agents, then
+what was recorded is written out. Logs are JSON lines on standard error and hold no secrets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import ssl
+import sys
+import time
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from wicketgate_gateway.audit.events import PolicyLoaded, PolicyRefused
+from wicketgate_gateway.audit.ingest import Ingester, journal_folder
+from wicketgate_gateway.contract.errors import DocumentError, WicketgateError
+from wicketgate_gateway.contract.gateway import GatewayConfig, ServerTls
+from wicketgate_gateway.contract.model import read
+from wicketgate_gateway.identity import http
+from wicketgate_gateway.identity.authenticator import Authenticator
+from wicketgate_gateway.policy.load import PolicySet, PolicyStore
+from wicketgate_gateway.recording.files import make_folder
+from wicketgate_gateway.recording.journal import Journal
+from wicketgate_gateway.recording.recorder import Recorder
+from wicketgate_gateway.server.agents import AgentRegistry
+from wicketgate_gateway.server.keys import mask_key
+from wicketgate_gateway.server.postgres import PostgresListener
+from wicketgate_gateway.session.session import Gate
+
+POLICY_SECONDS = 0.5
+PORTS = "ports.json"
+
+log = structlog.get_logger("wicketgate.gateway")
+
+
+def recordings_folder(state: Path) -> Path:
+    """The recordings in a state folder."""
+    return state / "recordings"
+
+
+def server_context(files: ServerTls) -> ssl.SSLContext:
+    """TLS 1.2 or newer with the gateway's certificate. Raises WicketgateError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Renegotiation and compression are attacks' tools only; tickets cost memory and save nothing on long sessions.
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    try:
+        context.load_cert_chain(files.certificate_file, files.key_file)
+    except (OSError, ssl.SSLError) as error:
+        reason = getattr(error, "strerror", None) or "not a certificate and its key"
+        raise WicketgateError(
+            f"the certificate `{files.certificate_file}` with `{files.key_file}` cannot be used: {reason}",
+            code="certificate-unusable",
+            remedy="give PEM files of a certificate (with its chain) and its key",
+        ) from None
+    return context
+
+
+class Gateway:
+    """The process's parts. `start`, then `stop`."""
+
+    def __init__(self, config: GatewayConfig) -> None:
+        self.config = config
+        self.state = Path(config.state)
+        self.ports: dict[str, int] = {}
+        self._stack = contextlib.AsyncExitStack()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Build all parts and listen. Raises WicketgateError for what cannot work."""
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+
+    async def _start(self) -> None:
+        config, stack = self.config, self._stack
+        try:
+            make_folder(self.state)
+        except OSError as error:
+            raise WicketgateError(f"the state folder `{self.state}` cannot be used: {error.strerror}") from None
+        (self.state / PORTS).unlink(missing_ok=True)
+        key = mask_key(self.state)
+        journal = Journal(journal_folder(self.state))
+        stack.callback(journal.close)
+        ingester = Ingester(self.state)
+        stack.callback(ingester.stop)
+        stack.push_async_callback(journal.drain)
+        recorder = Recorder(recordings_folder(self.state))
+        recorder.on_closed = lambda event: journal.submit([event])
+        stack.push_async_callback(recorder.close)
+
+        def loaded(policies: PolicySet) -> None:
+            log.info("policies loaded", digest=policies.digest)
+            journal.submit([PolicyLoaded(time=time.time_ns(), policy=policies.digest)])
+
+        def refused(error: DocumentError, current: PolicySet) -> None:
+            log.error("policies refused: the ones before stay in force", reason=str(error))
+            journal.submit([PolicyRefused(time=time.time_ns(), reason=str(error), policy=current.digest)])
+
+        store = PolicyStore(config.policies, on_loaded=loaded, on_refused=refused)
+        loaded(store.current)
+        client = await stack.enter_async_context(http.client(config.entra))
+        authenticator = Authenticator(
+            config, groups=lambda: store.current.groups, bots=lambda: store.current.bots, http=client
+        )
+        agents = AgentRegistry(config, authenticator, journal)
+        gate = Gate(
+            journal,
+            recorder,
+            lambda: store.current,
+            agents.catalogue,
+            agents.refresh_catalogue,
+            key,
+            config.limits.statement_bytes,
+        )
+        listener = PostgresListener(config, gate, authenticator, agents)
+        try:
+            agents_port = await agents.listen(server_context(config.tls))
+            stack.push_async_callback(agents.close)
+            postgres_port = await listener.listen(server_context(config.tls))
+            stack.push_async_callback(listener.close)
+        except OSError as error:
+            raise WicketgateError(
+                f"the gateway cannot listen: {error.strerror or error}",
+                code="address-unusable",
+                remedy="check `listen` in gateway.yaml; port 0 takes a free one",
+            ) from None
+        watcher = asyncio.get_running_loop().create_task(_watch(store))
+        stack.callback(watcher.cancel)
+        self.ports = {"postgres": postgres_port, "agents": agents_port, "pid": os.getpid()}
+        _write_whole(self.state / PORTS, json.dumps(self.ports) + "\n")
+        log.info("gateway ready", name=config.name, **self.ports)
+
+    async def stop(self) -> None:
+        """End sessions and tunnels, write everything out."""
+        (self.state / PORTS).unlink(missing_ok=True)
+        await self._stack.aclose()
+        log.info("gateway stopped")
+
+
+async def _watch(store: PolicyStore) -> None:
+    while True:
+        await asyncio.sleep(POLICY_SECONDS)
+        try:
+            store.refresh()
+        except Exception:
+            log.exception("the policies could not be looked at")
+
+
+def _write_whole(path: Path, text: str) -> None:
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.replace(path)
+
+
+async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set. Raises WicketgateError for a configuration that cannot work."""
+    gateway = Gateway(config)
+    await gateway.start()
+    try:
+        await stop.wait()
+    finally:
+        await gateway.stop()
+
+
+async def _main(config: GatewayConfig) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await run(config, stop)
+
+
+def configure_logging() -> None:
+    """JSON lines on stderr. Exceptions are logged without local variables, which could hold secrets."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status 0 after SIGTERM or SIGINT, 2 for a configuration that is wrong."""
+    parser = argparse.ArgumentParser(prog="wicketgate-gateway", description="Decides on, masks and records sessions.")
+    parser.add_argument("--config", required=True, metavar="FILE", help="gateway.yaml")
+    options = parser.parse_args(arguments)
+    configure_logging()
+    try:
+        uvloop.run(_main(read(GatewayConfig, options.config)))
+    except WicketgateError as error:
+        log.error("gateway cannot run", code=error.code, reason=str(error))
+        return 2
+    return 0

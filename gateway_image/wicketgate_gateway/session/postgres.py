@@ -1,0 +1,601 @@
+"""A PostgreSQL session from log-in to its end: what the client sends is decided on, what the server answers is tracked.
+
+How this works: `from_client` feeds the decoder, `pump` takes some messages off (a table from message type to handler)
+and hands everything they lead to, in order, to the journal: the bytes go to the server when the journal releases them.
+A denied message is not forwarded; in its place goes a text that cannot parse, so that the server itself puts the error
+where it belongs (see `wire.postgres.responses`), and the client reads why it was denied.
+
+`pump` stops at a *barrier* after a COPY FROM STDIN until the server has asked for data or refused: which messages a
+server in COPY mode swallows depends on that, and guessing would get us out of step with it.
+
+No sockets here: `Ends` are the two directions out.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from wicketgate_gateway.audit.events import AuditEvent
+from wicketgate_gateway.contract.identity import Principal
+from wicketgate_gateway.contract.verdict import Effect, Verdict
+from wicketgate_gateway.masking.rows import RowMasker
+from wicketgate_gateway.policy.engine import Decision
+from wicketgate_gateway.session import denials
+from wicketgate_gateway.session.pinned import PinnedSettings
+from wicketgate_gateway.session.session import Running, Session, SessionOverError, named
+from wicketgate_gateway.session.statement import NamedFacts, Statement
+from wicketgate_gateway.wire.postgres import errors, frontend, messages
+from wicketgate_gateway.wire.postgres.expected import (
+    Ask,
+    Change,
+    Expected,
+    Portal,
+    Prepared,
+    SqlPrepared,
+)
+from wicketgate_gateway.wire.postgres.frontend import FrontendDecoder
+from wicketgate_gateway.wire.postgres.messages import FieldDescription, ProtocolError
+from wicketgate_gateway.wire.postgres.responses import Responses
+from wicketgate_gateway.wire.postgres.sql.model import Facts
+
+PUMP_MESSAGES = 64
+"""Messages that one session may have looked at in one loop turn."""
+MAX_UNDER_WAY = 4096
+"""Unanswered messages. The server holds back at most 8 KiB of answers (5 bytes each), so waiting for them must end."""
+MAX_STATEMENTS = 10_000
+MAX_PORTALS = 1_000
+MAX_CURSORS = 1_000
+
+_NO_DECISION = Decision(Verdict(Effect.DENY, "builtin:protocol"))
+
+
+class Ends(Protocol):
+    """Where the session's bytes go."""
+
+    def to_client(self, data: bytes) -> None:
+        """Send to the client."""
+        ...
+
+    def to_target(self, data: bytes) -> None:
+        """Send to the target."""
+        ...
+
+    def wake(self) -> None:
+        """Call `pump` in the next loop turn."""
+        ...
+
+    def ended(self, *, terminate: bool) -> None:
+        """The session is over; `terminate` says that the target should still be sent a Terminate."""
+        ...
+
+
+class PostgresSession:
+    """One session; `parameters` are the server's at log-in. Nothing here raises: what goes wrong ends the session."""
+
+    def __init__(self, session: Session, ends: Ends, parameters: dict[str, str]) -> None:
+        self.session = session
+        self.over = False
+        self.hungry = True
+        """Whether all that came was looked at, so that the client should be read on."""
+        nonce = f"wicketgate_denied_{secrets.token_hex(8)}"
+        self._ends = ends
+        self._pinned = PinnedSettings(parameters)
+        self._decoder = FrontendDecoder()
+        self._responses = Responses(self, nonce)
+        self._nonce = nonce
+        self._poison_query = messages.query(nonce)
+        self._poison_parse = messages.parse(nonce, nonce)
+        self._barrier: Expected | None = None
+        self._copied = False
+        self._leaving = False
+        self._cursors: dict[str, dict[Facts, None]] = {}
+        self._events: list[AuditEvent] = []
+        self._out: list[bytes] = []
+        self._recorded: list[bytes] = []
+        self._notices: list[AuditEvent] = []
+        self._unreleased = 0
+        self._now = 0
+        session.prepared = NamedFacts(self._prepared_facts)
+        session.cursors = NamedFacts(self._cursor_facts)
+        session.search_path = self._pinned.search_path
+        session.take_names()
+
+    # What comes in.
+
+    def from_client(self, data: bytes) -> None:
+        """Bytes of the client. If it is not `hungry` afterwards, read no more until it is."""
+        if self.over:
+            return
+        self.session.bytes_in += len(data)
+        self._decoder.feed(data)
+        self.pump()
+
+    def pump(self) -> None:
+        """Look at some of the messages that came; asks to be woken if there are more."""
+        if self.over:
+            return
+        self._now = time.time_ns()
+        try:
+            self.session.refresh()
+            self._take()
+        except ProtocolError as error:
+            self._submit()
+            self.end(error.sqlstate, error.message, hint=error.remedy, reason=f"protocol violation: {error.message}")
+        except SessionOverError as error:
+            self.end(error.sqlstate, error.message, hint=error.remedy, reason=error.code)
+        else:
+            self._submit()
+        self._flush_notices()
+
+    def _take(self) -> None:
+        left = PUMP_MESSAGES
+        decoder, responses = self._decoder, self._responses
+        self.hungry = False
+        while not self.over and not self._leaving:
+            barrier = self._barrier
+            if barrier is not None:
+                if not barrier.settled:
+                    return
+                self._barrier = None
+            if len(responses) >= MAX_UNDER_WAY:
+                return
+            if not left:
+                if decoder.buffered:
+                    self._ends.wake()
+                return
+            left -= 1
+            event = decoder.next()
+            if event is None:
+                self.hungry = True
+                return
+            _HANDLERS[type(event)](self, event)
+
+    def _submit(self) -> None:
+        if self._recorded and self.session.recording is not None:
+            self.session.recording.client(b"".join(self._recorded))
+            self._recorded.clear()
+        out, self._out = self._out, []
+        events, self._events = self._events, []
+        if not events and not self._unreleased:
+            self._release(out)
+            return
+        if not events and not out:
+            return
+        self._unreleased += 1
+
+        def release(error: Exception | None) -> None:
+            self._unreleased -= 1
+            if error is None:
+                self._release(out)
+            else:
+                message = "the statement cannot be recorded, and what is not recorded is not executed"
+                self.end("58030", message, hint="try again later", reason="journal-failed")
+
+        self.session.gate.journal.submit(events, release)
+
+    def _release(self, out: list[bytes]) -> None:
+        if self.over:
+            return
+        if out:
+            self._ends.to_target(out[0] if len(out) == 1 else b"".join(out))
+        if self._leaving and not self._unreleased:
+            self._finish("the client ended it", terminate=False)
+
+    def from_target(self, data: bytes) -> None:
+        """Bytes of the target."""
+        if self.over:
+            return
+        try:
+            out = self._responses.feed(data)
+        except ProtocolError as error:
+            self.end(
+                "08P01",
+                f"the gateway and the server lost step: {error.message}",
+                hint="connect again",
+                reason=f"server protocol violation: {error.message}",
+            )
+            return
+        except SessionOverError as error:
+            self.end(error.sqlstate, error.message, hint=error.remedy, reason=error.code)
+            return
+        if out:
+            answer = out[0] if len(out) == 1 else b"".join(out)
+            session = self.session
+            session.bytes_out += len(answer)
+            if session.recording is not None:
+                session.recording.server(answer)
+            self._ends.to_client(answer)
+        if self._notices:
+            self._flush_notices()
+        if self._decoder.buffered:
+            self._ends.wake()
+
+    def _flush_notices(self) -> None:
+        if self._notices:
+            notices, self._notices = self._notices, []
+            self.session.gate.journal.submit(notices, None)
+
+    # Ends.
+
+    def client_lost(self) -> None:
+        """The client hung up."""
+        self._finish("the client hung up", terminate=True)
+
+    def target_lost(self, reason: str) -> None:
+        """The target, its agent or the tunnel went away."""
+        if self._responses.fatal:
+            self._finish("the server ended the session", terminate=False)
+        else:
+            self.end(
+                "08006",
+                f"the connection to `{self.session.opening.target_name}` is lost: {reason}",
+                hint="connect again",
+                reason=f"target lost: {reason}",
+                terminate=False,
+            )
+
+    def become(self, principal: Principal) -> None:
+        """The bot as Graph says it now; ends the session if no policy is left for it."""
+        try:
+            self.session.become(principal)
+        except SessionOverError as error:
+            self.end(error.sqlstate, error.message, hint=error.remedy, reason=error.code)
+
+    def end(self, sqlstate: str, message: str, *, hint: str = "", reason: str, terminate: bool = True) -> None:
+        """End the session with a fatal error."""
+        if self.over:
+            return
+        if not self._responses.within_message:
+            report = errors.error("FATAL", sqlstate, message, hint=hint)
+            if self.session.recording is not None:
+                self.session.recording.server(report)
+            self._ends.to_client(report)
+        self._finish(reason, terminate=terminate)
+
+    def _finish(self, reason: str, *, terminate: bool) -> None:
+        if self.over:
+            return
+        self.over = True
+        now = time.time_ns()
+        for expected in self._responses.lost():
+            if isinstance(expected.operation, Running):
+                self._notices.append(
+                    self.session.finished(expected.operation, "lost", now=now, rows=None, sqlstate=expected.error)
+                )
+        self._notices.append(self.session.ended(reason))
+        self._flush_notices()
+        if self.session.recording is not None:
+            self.session.recording.finish(reason)
+        self._ends.ended(terminate=terminate and not self._decoder.within_copy_data)
+
+    # What the tracker calls.
+
+    def masker(
+        self, prepared: Prepared | None, fields: tuple[FieldDescription, ...], formats: tuple[int, ...]
+    ) -> RowMasker | None:
+        """See `Hooks`."""
+        assert isinstance(prepared, Statement)
+        plan = prepared.plan
+        if plan is None:
+            return None
+        made: Any = prepared.masker
+        if made is not None and made[0] == fields:
+            return made[1]
+        columns = plan.columns(fields)
+        masker = (
+            None
+            if all(method is None for method in columns)
+            else RowMasker(columns, fields, self.session.gate.mask_key)
+        )
+        prepared.masker = (fields, masker)
+        return masker
+
+    def finished(self, expected: Expected, outcome: str, ran: Prepared | None) -> None:
+        """See `Hooks`."""
+        running = expected.operation
+        assert isinstance(running, Running)
+        now = time.time_ns()
+        if outcome != "skipped" and isinstance(ran, Statement) and ran is not running.statement:
+            # A name meant something else by the time the server read it: that was decided on too, but not told.
+            event = self.session.operation(
+                ran.decision,
+                ran.verdict,
+                ran.shown,
+                now=now,
+                parameters=running.parameters,
+                formats=running.formats,
+                seq=running.seq,
+            )
+            self._notices.append(event)
+        self._notices.append(
+            self.session.finished(running, outcome, now=now, rows=expected.rows, sqlstate=expected.error)
+        )
+        if isinstance(ran, Statement) and ran.defines and outcome == "ok":
+            self.session.gate.refresh_catalogue(self.session.opening.target_name)
+
+    def parameter(self, name: str, value: str) -> None:
+        """See `Hooks`: the server reports a setting. One that a decision stands on must not change."""
+        self._pinned.reported(name, value)
+
+    def _prepared_facts(self, name: str) -> list[Facts]:
+        found: list[Facts] = []
+        for prepared in self._responses.statements.candidates(name):
+            if isinstance(prepared, Statement):
+                found += prepared.facts
+            elif isinstance(prepared, SqlPrepared) and isinstance(prepared.origin, Statement):
+                found += named([facts for facts in prepared.origin.facts if facts.prepared_name == name])
+        return found
+
+    def _cursor_facts(self, name: str) -> list[Facts]:
+        found = list(self._cursors.get(name, ()))
+        for portal in self._responses.portals.candidates(name):
+            for prepared in portal.candidates:
+                if isinstance(prepared, Statement):
+                    found += prepared.facts
+        return found
+
+    # Decisions.
+
+    def _statement(self, text: str) -> Statement:
+        session = self.session
+        return Statement(text, session.decide(text), session.epoch)
+
+    def _renew(self, statement: Statement) -> None:
+        session = self.session
+        if statement.epoch != session.epoch:
+            statement.take(session.decide(statement.text), session.epoch)
+
+    def _refuse(
+        self,
+        verdict: Verdict,
+        decision: Decision,
+        shown: str,
+        ask: Ask,
+        *,
+        parameters: tuple[bytes | None, ...] | None = None,
+        formats: tuple[int, ...] = (),
+    ) -> None:
+        event = self.session.operation(decision, verdict, shown, now=self._now, parameters=parameters, formats=formats)
+        self._events.append(event)
+        denial = denials.denial(verdict, event.seq, self.session.id)
+        if ask is Ask.QUERY:
+            self._responses.push(Expected(Ask.QUERY, denial=denial))
+            self._out.append(self._poison_query)
+        else:
+            self._responses.push(Expected(Ask.PARSE, name=self._nonce, denial=denial))
+            self._out.append(self._poison_parse)
+
+    def _allow(
+        self,
+        statement: Statement,
+        *,
+        parameters: tuple[bytes | None, ...] | None = None,
+        formats: tuple[int, ...] = (),
+    ) -> Running:
+        event = self.session.operation(
+            statement.decision,
+            statement.verdict,
+            statement.shown,
+            now=self._now,
+            parameters=parameters,
+            formats=formats,
+        )
+        self._events.append(event)
+        return Running(event.seq, self._now, statement, event.parameters, formats)
+
+    def _declare(self, statement: Statement) -> Verdict | None:
+        # FETCH is decided by what its cursor's name may mean; we must be able to remember that.
+        for (change, name), facts in zip(statement.changes, statement.facts, strict=False):
+            if change is Change.DECLARE:
+                known = self._cursors.setdefault(name, {})
+                known[facts.inner or facts] = None
+                if len(self._cursors) > MAX_CURSORS or len(known) > MAX_CURSORS:
+                    return denials.too_many("cursors")
+        return None
+
+    # The client's messages.
+
+    def _query(self, event: frontend.Query) -> None:
+        statement = self._statement(event.text)
+        self._record_text(event.raw, statement, lambda shown: messages.query(shown))
+        verdict = self.session.recording_trouble() or statement.verdict
+        if verdict.allowed and statement.changes:
+            verdict = self._declare(statement) or verdict
+        if not verdict.allowed:
+            self._refuse(verdict, statement.decision, statement.shown, Ask.QUERY)
+            return
+        expected = Expected(Ask.QUERY, prepared=statement, operation=self._allow(statement))
+        self._responses.push(expected)
+        self._out.append(event.raw)
+        if statement.copies_in or _runs_copy_in(statement, self._prepared_facts):
+            statement.copies_in = True
+            self._wait_for_copy(expected)
+
+    def _parse(self, event: frontend.Parse) -> None:
+        statement = self._statement(event.text)
+        tail = event.raw[5 + len(event.name.encode()) + 1 + len(event.text.encode()) + 1 :]
+        self._record_text(
+            event.raw,
+            statement,
+            lambda shown: messages.message(b"P", messages.cstring(event.name) + messages.cstring(shown) + tail),
+        )
+        verdict = self.session.recording_trouble() or statement.verdict
+        if verdict.allowed and len(self._responses.statements) >= MAX_STATEMENTS:
+            verdict = denials.too_many("prepared statements")
+        if not verdict.allowed:
+            self._refuse(verdict, statement.decision, statement.shown, Ask.PARSE)
+            return
+        self._responses.push(Expected(Ask.PARSE, name=event.name, prepared=statement))
+        self._out.append(event.raw)
+
+    def _bind(self, event: frontend.Bind) -> None:
+        self._recorded.append(event.raw)
+        if len(self._responses.portals) >= MAX_PORTALS:
+            self._refuse(denials.too_many("portals"), _NO_DECISION, "", Ask.BIND)
+            return
+        candidates = self._responses.statements.candidates(event.statement)
+        portal = Portal(candidates, (event.parameters, event.formats), event.result_formats)
+        self._responses.push(Expected(Ask.BIND, name=event.portal, portal=portal, statement=event.statement))
+        self._out.append(event.raw)
+
+    def _describe(self, event: frontend.Describe) -> None:
+        self._recorded.append(event.raw)
+        if event.what == "S":
+            self._responses.push(Expected(Ask.DESCRIBE_STATEMENT, name=event.name))
+        else:
+            for portal in self._responses.portals.candidates(event.name):
+                portal.described = True
+            self._responses.push(Expected(Ask.DESCRIBE_PORTAL, name=event.name))
+        self._out.append(event.raw)
+
+    def _execute(self, event: frontend.Execute) -> None:
+        self._recorded.append(event.raw)
+        portals = self._responses.portals.candidates(event.portal)
+        verdict, statements = self._may_execute(event.portal, portals)
+        latest = statements[-1] if statements else None
+        bound: Any = portals[-1].bind if portals else None
+        parameters, formats = bound if bound is not None else (None, ())
+        if not verdict.allowed or latest is None:
+            decision = latest.decision if latest is not None else _NO_DECISION
+            shown = latest.shown if latest is not None else f"-- Execute of the portal `{event.portal}`"
+            self._refuse(verdict, decision, shown, Ask.EXECUTE, parameters=parameters, formats=formats)
+            return
+        responses, out = self._responses, self._out
+        if any(statement.masked for statement in statements) and not all(portal.described for portal in portals):
+            # Rows can be masked only if their columns are known, and not every client asks for them.
+            responses.push(Expected(Ask.DESCRIBE_PORTAL, name=event.portal, swallow=True))
+            out.append(messages.describe(b"P", event.portal))
+            for portal in portals:
+                portal.described = True
+        running = self._allow(latest, parameters=parameters, formats=formats)
+        expected = Expected(Ask.EXECUTE, name=event.portal, prepared=latest, operation=running)
+        responses.push(expected)
+        out.append(event.raw)
+        copies = [s for s in statements if s.copies_in or _runs_copy_in(s, self._prepared_facts)]
+        if copies:
+            for statement in copies:
+                statement.copies_in = True
+            out.append(messages.FLUSH)
+            self._wait_for_copy(expected)
+
+    def _may_execute(self, name: str, portals: tuple[Portal, ...]) -> tuple[Verdict, list[Statement]]:
+        """The verdict on all that the portal may be, and the statements that it may run, the likeliest last."""
+        trouble = self.session.recording_trouble()
+        if not portals:
+            return trouble or denials.denied("unknown-portal", f'portal "{name}" does not exist', "send Bind first"), []
+        statements: list[Statement] = []
+        verdict = trouble
+        for portal in portals:
+            # Once the server confirmed the Bind, the portal runs what it says and nothing else.
+            candidates = (portal.prepared,) if portal.known else portal.candidates
+            if not candidates:
+                verdict = verdict or denials.denied("unknown-statement", "the portal's statement does not exist")
+            for prepared in candidates:
+                if not isinstance(prepared, Statement):
+                    verdict = verdict or denials.denied(
+                        "sql-prepared",
+                        "a statement that SQL's PREPARE made cannot run by messages",
+                        "use EXECUTE in SQL",
+                    )
+                    continue
+                self._renew(prepared)
+                statements.append(prepared)
+                if not prepared.verdict.allowed:
+                    verdict = verdict or prepared.verdict
+                elif prepared.changes:
+                    verdict = verdict or self._declare(prepared)
+        return verdict or statements[-1].verdict, statements
+
+    def _close(self, event: frontend.Close) -> None:
+        self._recorded.append(event.raw)
+        ask = Ask.CLOSE_STATEMENT if event.what == "S" else Ask.CLOSE_PORTAL
+        self._responses.push(Expected(ask, name=event.name))
+        self._out.append(event.raw)
+
+    def _sync(self, event: frontend.Sync) -> None:
+        self._recorded.append(event.raw)
+        if self._responses.copying is not None:
+            # The server swallows a Sync that libpq sent with the COPY's Execute. One amid the data would be swallowed
+            # or answered, as the COPY goes on or fails, and which of the two we could not know in time.
+            if self._copied:
+                raise ProtocolError("Sync within COPY data", remedy="send CopyDone or CopyFail first")
+            return
+        self._responses.push(Expected(Ask.SYNC))
+        self._out.append(event.raw)
+
+    def _flush(self, event: frontend.Flush) -> None:
+        self._recorded.append(event.raw)
+        if self._responses.copying is None:
+            self._out.append(event.raw)
+
+    def _function_call(self, event: frontend.FunctionCall) -> None:
+        self._recorded.append(event.raw)
+        verdict = denials.denied(
+            "function-call",
+            f"a function-call message (function {event.function}) says nothing that a policy could judge",
+            "call the function in a SELECT",
+        )
+        self._refuse(verdict, _NO_DECISION, f"-- FunctionCall of the function {event.function}", Ask.QUERY)
+
+    def _wait_for_copy(self, expected: Expected) -> None:
+        self._copied = False
+        self._barrier = expected
+
+    def _copy_bytes(self, event: frontend.CopyBytes) -> None:
+        # Outside of a COPY the server ignores these, since one that failed may still be sent data.
+        self._recorded.append(event.raw)
+        self._copied = True
+        self._out.append(event.raw)
+
+    def _copy_end(self, event: frontend.CopyDone | frontend.CopyFail) -> None:
+        self._recorded.append(event.raw)
+        self._out.append(event.raw)
+        copying = self._responses.copying
+        if copying is None:
+            return
+        if isinstance(event, frontend.CopyDone) and self.session.recording_trouble() is not None:
+            self._out[-1] = messages.copy_fail("the session cannot be recorded")
+        self._responses.copying = None
+        if copying.ask is Ask.QUERY:
+            # Another COPY may follow in the same text.
+            copying.settled = False
+            self._wait_for_copy(copying)
+
+    def _terminate(self, event: frontend.Terminate) -> None:
+        self._recorded.append(event.raw)
+        self._out.append(event.raw)
+        self._leaving = True
+
+    def _record_text(self, raw: bytes, statement: Statement, rebuild: Callable[[str], bytes]) -> None:
+        shown = statement.shown
+        self._recorded.append(raw if shown is statement.text else rebuild(shown))
+
+
+def _runs_copy_in(statement: Statement, prepared: Callable[[str], list[Facts]]) -> bool:
+    # SQL's EXECUTE of a COPY that Parse prepared.
+    return any(
+        facts.kind.value == "copy_in"
+        for outer in statement.facts
+        if outer.kind.value == "execute" and outer.prepared_name
+        for facts in prepared(outer.prepared_name)
+    )
+
+
+_HANDLERS: dict[type[frontend.Message], Callable[[PostgresSession, Any], None]] = {
+    frontend.Query: PostgresSession._query,
+    frontend.Parse: PostgresSession._parse,
+    frontend.Bind: PostgresSession._bind,
+    frontend.Describe: PostgresSession._describe,
+    frontend.Execute: PostgresSession._execute,
+    frontend.Close: PostgresSession._close,
+    frontend.Sync: PostgresSession._sync,
+    frontend.Flush: PostgresSession._flush,
+    frontend.FunctionCall: PostgresSession._function_call,
+    frontend.CopyBytes: PostgresSession._copy_bytes,
+    frontend.CopyDone: PostgresSession._copy_end,
+    frontend.CopyFail: PostgresSession._copy_end,
+    frontend.Terminate: PostgresSession._terminate,
+}

@@ -1,0 +1,266 @@
+"""A bot's session with a target, whatever its protocol: who, under which policy, on record.
+
+How this works: a `Session` asks the policy in force for each operation, numbers operations, and writes the audit
+events. Nothing of it knows a wire format. `Gate` is what the process lends to all its sessions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from wicketgate_gateway.audit.events import AuditEvent, Operation, OperationFinished, SessionEnded, SessionStarted
+from wicketgate_gateway.contract.catalogue import Catalogue
+from wicketgate_gateway.contract.errors import WicketgateError
+from wicketgate_gateway.contract.gateway import GatewayTarget
+from wicketgate_gateway.contract.identity import Principal
+from wicketgate_gateway.contract.verdict import Effect, Verdict
+from wicketgate_gateway.policy.engine import Decision, TargetPolicy, decide_text
+from wicketgate_gateway.policy.load import PolicySet
+from wicketgate_gateway.policy.operation import SessionFacts
+from wicketgate_gateway.recording.ids import new_session_id
+from wicketgate_gateway.recording.journal import Journal
+from wicketgate_gateway.recording.recorder import Recorder, SessionRecording
+from wicketgate_gateway.session.statement import NamedFacts
+from wicketgate_gateway.wire.postgres.sql.model import Facts
+
+MAX_STATEMENT_SHOWN = 1024 * 1024
+MAX_PARAMETER_SHOWN = 64 * 1024
+MAX_PARAMETERS_SHOWN = 1024 * 1024
+
+
+class SessionOverError(WicketgateError):
+    """The session must end now."""
+
+    code = "session-over"
+
+    def __init__(self, message: str, *, code: str | None = None, remedy: str = "", sqlstate: str = "57P01") -> None:
+        super().__init__(message, code=code, remedy=remedy)
+        self.sqlstate = sqlstate
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a gateway process lends to its sessions."""
+
+    journal: Journal
+    recorder: Recorder
+    policies: Callable[[], PolicySet]
+    """The bundle in force."""
+    catalogue: Callable[[str], Catalogue | None]
+    """A target's catalogue as its agent read it last."""
+    refresh_catalogue: Callable[[str], None]
+    """Asks for a target's catalogue to be read again soon."""
+    mask_key: bytes
+    statement_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Who opened a session, to what, from where."""
+
+    principal: Principal
+    target_name: str
+    target: GatewayTarget
+    protocol: str
+    peer: str
+    agent: str
+    client: str = ""
+
+
+@dataclass(slots=True)
+class Running:
+    """An operation under way."""
+
+    seq: int
+    started: int
+    """Nanoseconds since 1970."""
+    statement: object
+    parameters: list[bytes | None] | None = None
+    formats: Sequence[int] = ()
+
+
+class Session:
+    """One session. Raises SessionOverError at once if no policy applies."""
+
+    def __init__(self, gate: Gate, opening: Opening) -> None:
+        self.id = new_session_id()
+        self.gate = gate
+        self.opening = opening
+        self.principal = opening.principal
+        self.recording: SessionRecording | None = None
+        self.seq = 0
+        self.epoch = 0
+        """Rises whenever policy or catalogue changed."""
+        self.search_path = "public"
+        self.prepared = NamedFacts(lambda _: [])
+        self.cursors = NamedFacts(lambda _: [])
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self._set: PolicySet | None = None
+        self._catalogue: Catalogue | None = None
+        self.policy: TargetPolicy
+        self.facts: SessionFacts
+        self.refresh()
+
+    @property
+    def bot(self) -> str:
+        """The bot's name as the bundle says it, else as its token does."""
+        return self.policy.subject.bot or self.principal.name
+
+    def refresh(self) -> None:
+        """Take up a new bundle or catalogue. Raises SessionOverError if no policy applies any more."""
+        current = self.gate.policies()
+        catalogue = self.gate.catalogue(self.opening.target_name)
+        if current is self._set and catalogue is self._catalogue:
+            return
+        policy = current.for_principal(self.principal, self.opening.target_name, self.opening.target)
+        if policy is None:
+            raise SessionOverError(
+                f"no policy lets this bot use `{self.opening.target_name}`",
+                code="no-policy",
+                remedy="ask for membership in a group whose policies name the target",
+                sqlstate="28000",
+            )
+        self._set, self._catalogue, self.policy = current, catalogue, policy
+        self.facts = SessionFacts(self.search_path, catalogue, self.prepared, self.cursors)
+        self.epoch += 1
+
+    def take_names(self) -> None:
+        """`search_path`, `prepared` or `cursors` were set: decide by them from now on."""
+        self.facts = SessionFacts(self.search_path, self._catalogue, self.prepared, self.cursors)
+        self.epoch += 1
+
+    def become(self, principal: Principal) -> None:
+        """The same identity as Graph says it now. Raises SessionOverError as `refresh` does."""
+        if principal != self.principal:
+            self.principal = principal
+            self._set = None
+            self.refresh()
+
+    def start(self) -> SessionStarted:
+        """Begin the recording; returns the event, which the caller must see journalled before anything goes on.
+
+        Raises RecordingError if the session cannot be recorded.
+        """
+        opening, principal = self.opening, self.principal
+        event = SessionStarted(
+            time=time.time_ns(),
+            session=self.id,
+            bot=self.bot,
+            bot_id=principal.object_id,
+            token_id=principal.token_id,
+            target=opening.target_name,
+            protocol=opening.protocol,
+            peer=opening.peer,
+            agent=opening.agent,
+            groups=sorted(principal.groups),
+            policy=self.policy.digest,
+            client=opening.client,
+        )
+        self.recording = self.gate.recorder.start(event)
+        return event
+
+    def decide(self, text: str) -> Decision:
+        """The decision on one text."""
+        if len(text) > self.gate.statement_bytes or len(text.encode()) > self.gate.statement_bytes:
+            return Decision(
+                Verdict(
+                    Effect.DENY,
+                    "builtin:size",
+                    f"the statement is longer than {self.gate.statement_bytes} bytes",
+                    "split it, or pass values as parameters",
+                    "sql-too-large",
+                )
+            )
+        return decide_text(self.policy, text, self.facts)
+
+    def recording_trouble(self) -> Verdict | None:
+        """Why nothing may be run at the moment: what cannot be recorded must not be executed."""
+        recording = self.recording
+        if recording is None or recording.failed is None:
+            return None
+        return Verdict(
+            Effect.DENY,
+            "builtin:recording",
+            "the session cannot be recorded at the moment, and what is not recorded is not executed",
+            "try again later; the gateway's operator must free space",
+            "recording-failed",
+        )
+
+    def operation(
+        self,
+        decision: Decision,
+        verdict: Verdict,
+        shown: str,
+        *,
+        now: int,
+        parameters: Sequence[bytes | None] | None = None,
+        formats: Sequence[int] = (),
+        seq: int = 0,
+    ) -> Operation:
+        """The event for one operation; without `seq` it gets the next number."""
+        if not seq:
+            self.seq += 1
+            seq = self.seq
+        if len(shown) > MAX_STATEMENT_SHOWN:
+            shown = shown[:MAX_STATEMENT_SHOWN]
+        return Operation(
+            time=now,
+            session=self.id,
+            seq=seq,
+            statement=shown,
+            effect=verdict.effect.value,
+            rule=verdict.rule,
+            kinds=list(decision.kinds),
+            relations=list(decision.relations),
+            parameters=None if parameters is None else shown_parameters(parameters),
+            formats=list(formats),
+            code=verdict.code,
+            reason=verdict.reason,
+            policy=self.policy.digest,
+            masked=verdict.masks is not None,
+            bot=self.bot,
+            target=self.opening.target_name,
+        )
+
+    def finished(self, running: Running, outcome: str, *, now: int, rows: int | None, sqlstate: str) -> AuditEvent:
+        """The event for an operation's end."""
+        return OperationFinished(
+            time=now,
+            session=self.id,
+            seq=running.seq,
+            outcome=outcome,
+            rows=rows,
+            sqlstate=sqlstate,
+            duration_us=max(0, now - running.started) // 1000,
+        )
+
+    def ended(self, reason: str) -> SessionEnded:
+        """The event for the session's end."""
+        return SessionEnded(
+            time=time.time_ns(), session=self.id, reason=reason, bytes_in=self.bytes_in, bytes_out=self.bytes_out
+        )
+
+
+def shown_parameters(parameters: Sequence[bytes | None]) -> list[bytes | None]:
+    """Bound parameters for an event: as sent, but large ones cut, with size and SHA-256 (the recording has all)."""
+    if sum(len(value) for value in parameters if value is not None) <= MAX_PARAMETER_SHOWN:
+        return list(parameters)
+    shown: list[bytes | None] = []
+    left = MAX_PARAMETERS_SHOWN
+    for value in parameters:
+        if value is None or (len(value) <= MAX_PARAMETER_SHOWN and len(value) <= left):
+            shown.append(value)
+            left -= len(value or b"")
+        else:
+            digest = hashlib.sha256(value).hexdigest()
+            shown.append(value[: min(64, max(left, 0))] + f"… ({len(value)} bytes, sha256 {digest})".encode())
+    return shown
+
+
+def named(facts: Sequence[Facts]) -> list[Facts]:
+    """What the names of these statements stand for: the inner statement of a PREPARE or DECLARE."""
+    return [f.inner if f.inner is not None else f for f in facts]
