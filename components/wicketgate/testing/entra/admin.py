@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from wicketgate.testing import jws
-from wicketgate.testing.entra import signin, tokens
+from wicketgate.testing.entra import device, tokens
 from wicketgate.testing.entra.builtin import GRAPH_ROLES
 from wicketgate.testing.entra.core import Core
 from wicketgate.testing.entra.directory import GRAPH_APP_ID
@@ -97,9 +97,7 @@ def _rollover(core: Core, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _device(core: Core, body: dict[str, Any]) -> dict[str, Any]:
-    signin.decide_device(
-        core, str(body["user_code"]), str(body.get("user", "")), approve=body.get("approve", True) is True
-    )
+    device.decide(core, str(body["user_code"]), str(body.get("user", "")), approve=body.get("approve", True) is True)
     return {"user_code": body["user_code"]}
 
 

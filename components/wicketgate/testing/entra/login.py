@@ -5,6 +5,7 @@ assignment. Codes, statuses and texts are in `errors`.
 """
 
 import hmac
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl
@@ -19,6 +20,7 @@ from wicketgate.testing.entra.errors import LoginError, login_error
 from wicketgate.testing.entra.keys import secret_digest
 from wicketgate.testing.entra.store import Doc
 
+GrantHandler = Callable[[Core, dict[str, str]], Awaitable[dict[str, Any]]]
 JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _OIDC_SCOPES = frozenset({"openid", "profile", "email", "offline_access"})
 _MAX_BODY = 256 * 1024
@@ -63,7 +65,7 @@ def refuse(core: Core, error: LoginError, request: Request) -> Response:
     return JSONResponse(body, error.status, headers={"Cache-Control": "no-store", "Pragma": "no-cache"})
 
 
-async def token(core: Core, request: Request, grants: "dict[str, Any]") -> Response:
+async def token(core: Core, request: Request, grants: dict[str, GrantHandler]) -> Response:
     """POST /{tenant}/oauth2/v2.0/token and /{tenant}/oauth2/token (where `resource` stands for `scope`)."""
     if core.quirks.take("throttle_login_next"):
         retry = {"Retry-After": str(core.quirks.retry_after)}

@@ -26,7 +26,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from wicketgate.testing.certs import CertificateAuthority, LeafFiles, client_context
-from wicketgate.testing.entra import admin, discovery, graph, login, signin
+from wicketgate.testing.entra import admin, authorize, device, discovery, graph, login, people
 from wicketgate.testing.entra.builtin import furnish
 from wicketgate.testing.entra.core import Core
 from wicketgate.testing.entra.directory import Directory
@@ -38,6 +38,12 @@ from wicketgate.testing.files import private_folder, write_atomic
 from wicketgate.testing.serving import Asgi, ThreadedServer, bind
 
 DEFAULT_TENANT = "6f1c9a52-7a53-4c0e-9a55-3f2e6b1d8c40"
+_GRANTS: dict[str, login.GrantHandler] = {
+    "authorization_code": authorize.redeem_code,
+    "refresh_token": people.redeem_refresh,
+    "urn:ietf:params:oauth:grant-type:device_code": device.redeem_device,
+    "device_code": device.redeem_device,
+}
 Handler = Callable[[Core, Request], Awaitable[Response]]
 
 
@@ -51,10 +57,10 @@ def build_app(core: Core) -> Asgi:
         return Route(path, endpoint, methods=list(methods))
 
     async def token(_: Core, request: Request) -> Response:
-        return await login.token(core, request, signin.GRANTS)
+        return await login.token(core, request, _GRANTS)
 
     async def sign_out(_: Core, request: Request) -> Response:
-        return signin.logout(core, request)
+        return authorize.logout(core, request)
 
     well_known = "/.well-known/openid-configuration"
     graph_methods = ("GET", "POST", "PATCH", "PUT", "DELETE")
@@ -62,13 +68,13 @@ def build_app(core: Core) -> Asgi:
         route("/_emulator/{name:path}", admin.admin, "GET", "POST", "PATCH", "DELETE"),
         route("/metadata/endpoints", _metadata, "GET"),
         route("/common/discovery/instance", _plain(discovery.instance), "GET"),
-        route("/common/oauth2/deviceauth", signin.device_page, "GET", "POST"),
+        route("/common/oauth2/deviceauth", device.approve_page, "GET", "POST"),
         route("/{tenant}/oauth2/v2.0/token", token, "POST"),
         route("/{tenant}/oauth2/token", token, "POST"),
-        route("/{tenant}/oauth2/v2.0/authorize", signin.authorize, "GET", "POST"),
-        route("/{tenant}/oauth2/v2.0/devicecode", signin.device_code, "POST"),
+        route("/{tenant}/oauth2/v2.0/authorize", authorize.authorize, "GET", "POST"),
+        route("/{tenant}/oauth2/v2.0/devicecode", device.device_code, "POST"),
         route("/{tenant}/oauth2/v2.0/logout", sign_out, "GET"),
-        route("/{tenant}/login", signin.pick, "POST"),
+        route("/{tenant}/login", authorize.pick, "POST"),
         route(f"/{{tenant}}/v2.0{well_known}", _of_tenant(discovery.openid_configuration, v2=True), "GET"),
         route(f"/{{tenant}}{well_known}", _of_tenant(discovery.openid_configuration, v2=False), "GET"),
         route("/{tenant}/discovery/v2.0/keys", _of_tenant(discovery.jwks, v2=True), "GET"),
@@ -249,4 +255,4 @@ class EntraEmulator:
 
     def approve_device(self, user_code: str, user: str) -> None:
         """Signs `user` in for a device's code. Raises ValueError, LoginError."""
-        signin.decide_device(self.core, user_code, user, approve=True)
+        device.decide(self.core, user_code, user, approve=True)

@@ -1,10 +1,15 @@
 """One emulator per test module, with a small tenant in it, and clients for it."""
 
+import html
+import re
+import secrets
 import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
+import msal
 import pytest
 
 from wicketgate.testing.entra.builtin import furnish
@@ -78,7 +83,11 @@ TENANT_SEED: dict[str, Any] = {
             "isFallbackPublicClient": True,
             "publicClient": {"redirectUris": ["http://localhost"]},
             "web": {"redirectUris": ["https://app.example/callback"]},
-            "secrets": [{"secretText": "cli-secret"}],
+        },
+        {
+            "displayName": "portal",
+            "web": {"redirectUris": ["https://portal.example/callback"]},
+            "secrets": [{"secretText": "portal-secret"}],
         },
     ],
     "deployer": {"secrets": [{"secretText": "deployer-secret"}]},
@@ -156,3 +165,84 @@ def directory() -> Directory:
     made = Directory(Store(), DEFAULT_TENANT)
     furnish(made)
     return made
+
+
+REDIRECT = "http://localhost:53123"
+
+
+@pytest.fixture
+def public(entra: EntraEmulator, app_id: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """msal's client for people."""
+    # requests lets these override `verify`.
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
+    return msal.PublicClientApplication(
+        app_id("cli"),
+        authority=f"{entra.authority}/{entra.tenant}",
+        instance_discovery=False,
+        verify=str(entra.ca_file),
+    )
+
+
+@pytest.fixture
+def press(web: httpx2.Client) -> Callable[[httpx2.Response, str], httpx2.Response]:
+    """Presses the button of a person on the sign-in page."""
+
+    def click(page: httpx2.Response, name: str) -> httpx2.Response:
+        assert page.status_code == 200
+        assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+        action = re.search(r'action="([^"]+)"', page.text)
+        assert action is not None
+        hidden = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)">', page.text))
+        buttons = dict(re.findall(r'<button name="user" value="([^"]+)">([^<]+)<br>', page.text))
+        [user] = [key for key, shown in buttons.items() if html.unescape(shown) == name]
+        return web.post(html.unescape(action[1]), data={**hidden, "user": user})
+
+    return click
+
+
+@pytest.fixture
+def get_code(
+    web: httpx2.Client, entra: EntraEmulator, press: Callable[[httpx2.Response, str], httpx2.Response]
+) -> Callable[..., dict[str, str]]:
+    """Signs a person in by hand; what the client then redeems: code, redirect_uri, code_verifier."""
+
+    def sign_in(client: str, person: str = "Ada", **more: str) -> dict[str, str]:
+        verifier = secrets.token_urlsafe(48)
+        query = {
+            "client_id": client,
+            "response_type": "code",
+            "redirect_uri": REDIRECT,
+            "scope": "openid profile offline_access User.Read",
+            "code_challenge": verifier,
+            "code_challenge_method": "plain",
+            "state": "s&1",
+            **more,
+        }
+        answer = press(web.get(f"/{entra.tenant}/oauth2/v2.0/authorize", params=query), person)
+        values = parse_qs(urlsplit(answer.headers["location"]).query)
+        assert values["state"] == ["s&1"]
+        return {"code": values["code"][0], "redirect_uri": query["redirect_uri"], "code_verifier": verifier}
+
+    return sign_in
+
+
+@pytest.fixture
+def redeem(ask: Callable[..., httpx2.Response]) -> Callable[..., httpx2.Response]:
+    """Redeems a code at the token endpoint."""
+
+    def post(client: str, form: dict[str, str], **more: str) -> httpx2.Response:
+        return ask(grant_type="authorization_code", client_id=client, **form | more)
+
+    return post
+
+
+@pytest.fixture
+def refused() -> Callable[[httpx2.Response], int]:
+    """The AADSTS code of a refusal."""
+
+    def code(answer: httpx2.Response) -> int:
+        assert answer.status_code in (400, 401), answer.text
+        return answer.json()["error_codes"][0]
+
+    return code
