@@ -122,6 +122,8 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
 
     def Run(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         """Run the program once. Its output is the host's; the answer says how it ended."""
+        if request.attach_debugger:
+            _only_official(context, "attaching a debugger")
         with _reported(context):
             chosen = options.read(request.info)
             found = _prepare(request.info)
@@ -145,6 +147,8 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         """Run a policy pack (`analyzer`) or another plugin in Python; streams its output, then its exit
         code.
         """
+        if request.attach_debugger:
+            _only_official(context, "attaching a debugger")
         answer = language_pb2.RunPluginResponse
         with _reported(context):
             chosen = options.read(request.info)

@@ -108,6 +108,15 @@ def test_what_only_the_real_host_does(stub: Stub, call: str, request_type: type)
         assert "official Pulumi CLI" in (caught.value.details() or "")
 
 
+def test_no_debugger_is_promised(stub: Stub, tmp_path: Path) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.Run(language_pb2.RunRequest(info=_info(tmp_path), attach_debugger=True), timeout=SECONDS)
+    assert _code(caught) == grpc.StatusCode.UNIMPLEMENTED
+    with pytest.raises(grpc.RpcError) as caught:
+        list(stub.RunPlugin(language_pb2.RunPluginRequest(info=_info(tmp_path), attach_debugger=True), timeout=SECONDS))
+    assert "debugger" in (caught.value.details() or "")
+
+
 def test_install_streams_what_the_tools_print(stub: Stub, tmp_path: Path) -> None:
     tools = tmp_path / "tools"
     tools.mkdir()
