@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,3 +39,111 @@ def eventually() -> Callable[[Callable[[], object]], Awaitable[None]]:
                 await asyncio.sleep(0.005)
 
     return wait
+
+
+@dataclass
+class Cloud:
+    """A tenant (the emulator) with a gateway, an agent and a bot in it, and the platform (an issuer) of all three."""
+
+    entra: Any
+    issuer: Any
+    folder: Path
+    audience: str = ""
+    ids: dict[str, str] = field(default_factory=dict[str, str])
+    """Object ids of service principals and groups by display name."""
+    clients: dict[str, str] = field(default_factory=dict[str, str])
+    """Client ids by display name."""
+
+    def document(self) -> dict[str, Any]:
+        """The `entra` part of a configuration file."""
+        return {
+            "tenant": self.entra.tenant,
+            "authority": self.entra.authority,
+            "graph": self.entra.graph,
+            "caFile": str(self.entra.ca_file),
+        }
+
+    def workload(self, name: str) -> dict[str, Any]:
+        """The `workload` part for `gateway`, `agent` or `bot`."""
+        return {"clientId": self.clients[name], "tokenFile": str(self.folder / f"{name}.token")}
+
+    def patch(self, path: str, body: dict[str, Any], method: str = "PATCH") -> None:
+        """Changes an object by Graph, as an administrator would."""
+        import ssl
+
+        import httpx2
+
+        context = ssl.create_default_context(cafile=str(self.entra.ca_file))
+        with httpx2.Client(verify=context, trust_env=False) as http:
+            headers = {"Authorization": f"Bearer {self.entra.graph_token()}"}
+            answer = http.request(method, f"{self.entra.graph}/v1.0/{path}", json=body or None, headers=headers)
+            assert answer.status_code < 300, answer.text
+
+
+@pytest.fixture(scope="session")
+def whole_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """The session's cloud; tests take `cloud`."""
+    from wicketgate.testing.entra.server import EntraEmulator
+    from wicketgate.testing.issuer.server import WorkloadIssuer
+
+    def role(number: int, value: str) -> dict[str, Any]:
+        return {
+            "id": f"5b1e0a52-7a53-4c0e-9a55-3f2e6b1d8c{number}",
+            "value": value,
+            "displayName": value,
+            "description": value,
+            "allowedMemberTypes": ["Application"],
+        }
+
+    def workload(name: str, **more: Any) -> dict[str, Any]:
+        credential = {"name": "platform", "issuer": issuer.url, "subject": f"workload:{name}"}
+        return {"displayName": name, "federatedCredentials": [credential], **more}
+
+    folder = tmp_path_factory.mktemp("cloud")
+    with WorkloadIssuer(folder / "issuer") as issuer, EntraEmulator(trust=[issuer.ca_file]) as entra:
+        entra.seed(
+            {
+                "groups": [
+                    {"displayName": "reviewers", "members": []},
+                    {"displayName": "everyone", "members": ["reviewers"]},
+                    {"displayName": "others", "members": []},
+                ],
+                "applications": [
+                    workload(
+                        "gateway",
+                        api={"requestedAccessTokenVersion": 2},
+                        appRoles=[role(40, "Bot.Connect"), role(41, "Agent.Connect")],
+                        optionalClaims={
+                            "accessToken": [{"name": "idtyp", "additionalProperties": ["include_user_token"]}]
+                        },
+                        appRoleAssignmentRequired=True,
+                        graphRoles=["Application.Read.All"],
+                    ),
+                    workload("agent", assignments=[{"resource": "gateway", "role": "Agent.Connect"}]),
+                    workload("bot", assignments=[{"resource": "gateway", "role": "Bot.Connect"}], groups=["reviewers"]),
+                ],
+            }
+        )
+        cloud = Cloud(entra, issuer, folder)
+        for name in ("gateway", "agent", "bot"):
+            application = entra.core.directory.find_by("application", "displayName", name)
+            principal = entra.core.directory.find_by("servicePrincipal", "displayName", name)
+            assert application is not None
+            assert principal is not None
+            cloud.clients[name], cloud.ids[name] = application["appId"], principal["id"]
+            issuer.project(f"workload:{name}", "api://AzureADTokenExchange", folder / f"{name}.token")
+        for name in ("reviewers", "everyone", "others"):
+            group = entra.core.directory.find_by("group", "displayName", name)
+            assert group is not None
+            cloud.ids[name] = group["id"]
+        cloud.audience = cloud.clients["gateway"]
+        yield cloud
+
+
+@pytest.fixture
+def cloud(whole_cloud: Cloud) -> Iterator[Cloud]:
+    """A gateway, an agent and a bot (in `reviewers`, and so in `everyone`); quirks are reset afterwards."""
+    from wicketgate.testing.entra.quirks import Quirks
+
+    yield whole_cloud
+    whole_cloud.entra.core.quirks.update(Quirks().as_dict())

@@ -143,7 +143,7 @@ def gateway_config(tmp_path: Path) -> GatewayConfig:
                 "elsewhere": {"kind": "postgres", "agent": "us-east"},
                 "unoffered": {"kind": "postgres", "agent": "eu-west"},
             },
-            "limits": {"login": "5s", "groupsCache": "50ms"},
+            "limits": {"login": "5s", "groupsCache": "1s"},
         }
     )
 
