@@ -21,14 +21,14 @@ def parse_expression(text: str) -> Callable[[dict[str, Any]], bool]:
     """A predicate over an assertion's claims. Raises ExpressionError."""
     if len(text) > _MAX_LENGTH:
         raise ExpressionError("the expression is too long")
-    tests: list[tuple[str, re.Pattern[str]]] = []
+    tests: list[tuple[str, str, Callable[[str, str], bool]]] = []
     position = 0
     while True:
         term = _TERM.match(text, position)
         if term is None:
             raise ExpressionError(f"a comparison is expected at position {position}")
         value = term["value"].replace("''", "'")
-        tests.append((term["claim"], _pattern(value, wildcards=term["operator"] == "matches")))
+        tests.append((term["claim"], value, _matches if term["operator"] == "matches" else str.__eq__))
         position = term.end()
         if position == len(text):
             break
@@ -37,12 +37,24 @@ def parse_expression(text: str) -> Callable[[dict[str, Any]], bool]:
             raise ExpressionError(f"`and` is expected at position {position}")
         position = glue.end()
     return lambda claims: all(
-        isinstance(claims.get(name), str) and pattern.fullmatch(claims[name]) is not None for name, pattern in tests
+        isinstance(claims.get(name), str) and test(value, claims[name]) for name, value, test in tests
     )
 
 
-def _pattern(value: str, *, wildcards: bool) -> re.Pattern[str]:
-    if not wildcards:
-        return re.compile(re.escape(value), re.DOTALL)
-    parts = (".*" if one == "*" else "." if one == "?" else re.escape(one) for one in re.sub(r"\*+", "*", value))
-    return re.compile("".join(parts), re.DOTALL)
+def _matches(pattern: str, text: str) -> bool:
+    """Wildcard match that goes back to the last `*` only: at worst pattern times text, where a regex may explode."""
+    at = place = 0
+    star, resume = -1, 0
+    while place < len(text):
+        if at < len(pattern) and pattern[at] == "*":
+            star, resume = at, place
+            at += 1
+        elif at < len(pattern) and pattern[at] in ("?", text[place]):
+            at += 1
+            place += 1
+        elif star >= 0:
+            resume += 1
+            at, place = star + 1, resume
+        else:
+            return False
+    return all(one == "*" for one in pattern[at:])
