@@ -54,14 +54,7 @@ def _list(field: Field | None, given: list[Any], now: list[Any]) -> list[Any]:
     they share.
     """
     if field is not None and field.kind is Kind.SET and field.block is not None:
-        pool = list(now)
-        out: list[Any] = []
-        for item in given:
-            if not pool:
-                break
-            best = max(range(len(pool)), key=lambda at, item=item: _shared(item, pool[at]))
-            out.append(_value_item(field, item, pool.pop(best)))
-        return out
+        return [_value_item(field, given[at], now[matched]) for at, matched in sorted(_pairs(given, now).items())]
     return [_value_item(field, item, now[index]) for index, item in enumerate(given) if index < len(now)]
 
 
@@ -70,6 +63,19 @@ def _value_item(field: Field | None, given: Any, now: Any) -> Any:
     if block is not None and isinstance(given, Mapping) and isinstance(now, Mapping):
         return _object(block, cast(Mapping[str, Any], given), cast(Mapping[str, Any], now))
     return now
+
+
+def _pairs(given: list[Any], now: list[Any]) -> dict[int, int]:
+    """Which item is which now, the most alike first."""
+    scores = sorted(
+        ((_shared(item, other), at, place) for at, item in enumerate(given) for place, other in enumerate(now)),
+        key=lambda score: -score[0],
+    )
+    pairs: dict[int, int] = {}
+    for _, at, place in scores:
+        if at not in pairs and place not in pairs.values():
+            pairs[at] = place
+    return pairs
 
 
 def _shared(given: Any, now: Any) -> int:

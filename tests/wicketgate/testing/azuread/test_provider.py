@@ -131,6 +131,7 @@ def test_a_stack_comes_up_stays_changes_and_goes(entra: EntraEmulator, stack: Ca
 
     # The password is in the state as a secret alone.
     secret = project.outputs()["password"]
-    assert secret and secret not in json.dumps(project.state())
+    assert secret
+    assert secret not in json.dumps(project.state())
     project.destroy()
     assert objects(entra) == before
