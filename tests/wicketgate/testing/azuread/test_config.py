@@ -33,8 +33,8 @@ def test_unknown_keys_are_refused_with_a_guess() -> None:
     assert failures == [
         (
             "could not validate provider configuration: `azuread:tenantid` is not a valid configuration key for the "
-            "azuread provider. Did you mean `azuread:tenantId`? If the referenced key is not intended for the provider, "
-            "please choose a different namespace from `azuread:`."
+            "azuread provider. Did you mean `azuread:tenantId`? If the referenced key is not intended for the "
+            "provider, please choose a different namespace from `azuread:`."
         )
     ]
 
