@@ -7,12 +7,15 @@ that does not name the archive, counts as "downloads are closed".
 import hashlib
 import os
 import platform
+import queue
 import re
 import shutil
 import subprocess
 import tarfile
+import threading
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -76,8 +79,7 @@ def published_digest(site: str = SITE, timeout: float = PROBE_SECONDS) -> str:
     url = f"{site}/releases/sdk/pulumi-{pins.PULUMI}-checksums.txt"
     name = archive_name()
     try:
-        with urllib.request.urlopen(url, timeout=timeout) as answer:
-            text = answer.read(_MAX_LIST_BYTES).decode("ascii", errors="replace")
+        text = _bounded(lambda: _fetch(url, timeout), 2 * timeout).decode("ascii", errors="replace")
     except (OSError, ValueError, urllib.error.URLError) as cause:
         reason = getattr(cause, "reason", None) or cause
         raise ProvideError(f"{site} is not reachable ({reason})") from cause
@@ -144,6 +146,31 @@ def install_plugin(command: Path, home: Path, name: str, version: str, progress:
     if done.returncode != 0:
         progress(f"the {name} plugin could not be downloaded: {done.stderr.strip()[-500:]}")
     return done.returncode == 0
+
+
+def _fetch(url: str, timeout: float) -> bytes:
+    with urllib.request.urlopen(url, timeout=timeout) as answer:
+        return answer.read(_MAX_LIST_BYTES)
+
+
+def _bounded(call: Callable[[], bytes], seconds: float) -> bytes:
+    """The call's result, or TimeoutError: a socket's time-out bounds neither the look-up of a name nor a slow drip."""
+    outcome: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            outcome.put(call())
+        except Exception as error:
+            outcome.put(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        found = outcome.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {seconds:.0f} s") from None
+    if isinstance(found, Exception):
+        raise found
+    return found
 
 
 def _places(name: str) -> list[Path]:

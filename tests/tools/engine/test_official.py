@@ -3,8 +3,10 @@
 import hashlib
 import io
 import os
+import socket
 import tarfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -117,6 +119,28 @@ def test_no_list_counts_as_closed(site: _Site) -> None:
         official.published_digest(site.url)
     with pytest.raises(ProvideError, match="not reachable"):
         official.published_digest("http://127.0.0.1:1")
+
+
+def test_a_site_that_does_not_answer_is_closed_soon() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        began = time.monotonic()
+        with pytest.raises(ProvideError, match="not reachable"):
+            official.published_digest(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.3)
+        assert time.monotonic() - began < 5
+
+
+def test_a_name_that_is_looked_up_for_ever_is_closed_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = threading.Event()
+
+    def hang(*_arguments: object, **_keywords: object) -> None:
+        looked.wait(30)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    try:
+        with pytest.raises(ProvideError, match="no answer within"):
+            official.published_digest("https://nowhere.invalid", timeout=0.2)
+    finally:
+        looked.set()
 
 
 def _path(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> None:
