@@ -49,8 +49,14 @@ class StatementClass(StrEnum):
     foreign servers and tables, subscriptions, large objects."""
 
 
+WITHOUT_RELATIONS = frozenset({StatementClass.PROCEDURAL, StatementClass.FILE})
+"""Classes for which relations say nothing: no rule with `relations` covers them."""
+
+
 def _pattern(shape: re.Pattern[str], say: str) -> Any:
     def check(values: list[str]) -> list[str]:
+        if not values:
+            raise ValueError("an empty list matches nothing: list something, or remove the key")
         for value in values:
             if not shape.match(value):
                 raise ValueError(f"`{value}` is not {say}")
@@ -64,10 +70,21 @@ Columns = Annotated[Strings, _pattern(_COLUMN, "of the form `schema.relation.col
 Functions = Annotated[Strings, _pattern(_FUNCTION, "a function's name, with or without its schema")]
 
 
-class SqlTerms(Model):
+class _Terms(Model):
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_left_blank(cls, value: Any) -> Any:
+        # `relations:` with nothing behind it would be no limit at all.
+        for key, term in value.items() if isinstance(value, dict) else ():
+            if term is None:
+                raise ValueError(f"`{key}` has no value: write one, or remove the key")
+        return value
+
+
+class SqlTerms(_Terms):
     """What a rule says of a SQL statement; every term that is given must match."""
 
-    statements: list[Annotated[StatementClass, Field(strict=False)]] | None = None
+    statements: Annotated[list[Annotated[StatementClass, Field(strict=False)]], Field(min_length=1)] | None = None
     """Statement classes; for `allow` and `hold`: which classes the rule covers."""
     relations: Relations | None = None
     """Tables, views and sequences as `schema.relation`; without it, any."""
@@ -90,7 +107,7 @@ class SqlTerms(Model):
         return self
 
 
-class Match(Model):
+class Match(_Terms):
     """What a rule matches: the terms of exactly one protocol, and an optional condition."""
 
     sql: SqlTerms
@@ -101,7 +118,7 @@ class Match(Model):
     """Why the rule is there; told to the bot when the rule denies."""
 
 
-class Rule(Model):
+class Rule(_Terms):
     """One rule: exactly one of `allow`, `deny`."""
 
     allow: Match | None = None
@@ -122,6 +139,11 @@ class Rule(Model):
             raise ValueError("a rule is exactly one of `allow`, `deny`")
         if self.allow is not None and self.allow.sql.columns is not None:
             raise ValueError("`columns` works in `deny`; to hide a column's values use `mask`")
+        if self.allow is not None and self.allow.sql.relations is not None:
+            for cls in sorted(WITHOUT_RELATIONS.intersection(self.allow.sql.statements or ())):
+                raise ValueError(
+                    f"`{cls}` cannot be limited to relations: allow it in a rule of its own, without `relations`"
+                )
         return self
 
     @property
@@ -183,13 +205,19 @@ class Record(Model):
     """How long it is kept."""
 
 
-class TargetSelector(Model):
+class TargetSelector(_Terms):
     """Targets by kind or by labels; every term given must match."""
 
     kind: str | None = None
     """The protocol, such as `postgres`."""
     labels: dict[str, str] | None = None
     """Labels that the target must have, with these values."""
+
+    @model_validator(mode="after")
+    def _selects_something(self) -> Self:
+        if self.kind is None and not self.labels:
+            raise ValueError("needs `kind` or `labels`")
+        return self
 
 
 class Policy(Model):

@@ -14,7 +14,6 @@ from wicketgate_gateway.policy.names import Name, Pattern
 from wicketgate_gateway.policy.operation import (
     EXPLICIT,
     FREE_OF_RELATIONS,
-    NEVER_WITH_RELATION,
     Aspect,
     Statement,
 )
@@ -146,29 +145,12 @@ def compile_policy(
     problems: list[Problem] = []
     for i, rule in enumerate(policy.rules):
         effect = "allow" if rule.allow is not None else "deny"
-        path: yaml.Path = (*at, "rules", i, effect)
-
-        def problem(message: str, remedy: str, *steps: str, path: yaml.Path = path) -> None:
-            place = (*path, *steps)
-            where = document.where(place) if document else None
-            problems.append(Problem(message, remedy, where, ".".join(str(step) for step in place[len(at) :])))
-
         try:
             rules.append(compile_rule(policy.policy, i + 1, rule))
         except ConditionError as error:
-            problem(error.message, error.remedy, "when")
-        sql = rule.match.sql
-        for term in ("statements", "relations", "columns", "functions"):
-            if getattr(sql, term) == []:
-                problem("an empty list matches nothing", "list something, or remove the term", "sql", term)
-        if rule.allow is not None and sql.relations is not None:
-            for cls in sorted(NEVER_WITH_RELATION.intersection(sql.statements or ())):
-                problem(
-                    f"`{cls}` cannot be limited to relations, so this rule never covers it",
-                    f"allow `{cls}` in a rule of its own, without `relations`",
-                    "sql",
-                    "statements",
-                )
+            term = ("rules", i, effect, "when")
+            where = document.where((*at, *term)) if document else None
+            problems.append(Problem(error.message, error.remedy, where, ".".join(str(step) for step in term)))
     return rules, problems
 
 

@@ -11,7 +11,7 @@ from wicketgate_gateway.contract import model, yaml
 from wicketgate_gateway.contract.errors import DocumentError, Problem
 from wicketgate_gateway.contract.gateway import GatewayTarget
 from wicketgate_gateway.contract.identity import Principal, PrincipalKind
-from wicketgate_gateway.contract.policy import Bundle, BundledPolicy, TargetSelector
+from wicketgate_gateway.contract.policy import Bundle, BundledPolicy
 from wicketgate_gateway.contract.values import seconds
 from wicketgate_gateway.masking.masks import Masks
 from wicketgate_gateway.policy.compile import CompiledRule, compile_policy
@@ -71,7 +71,7 @@ class PolicySet:
         policies = [
             policy
             for policy in self.bundle.policies
-            if _applies(policy, principal) and selects(policy.targets, target_name, target)
+            if _applies(policy, principal) and policy.covers(target_name, target.kind.value, target.labels)
         ]
         if not policies:
             return None
@@ -92,17 +92,6 @@ class PolicySet:
 
 def _applies(policy: BundledPolicy, principal: Principal) -> bool:
     return principal.object_id in policy.bots or not principal.groups.isdisjoint(policy.groups)
-
-
-def selects(targets: list[str] | TargetSelector, name: str, target: GatewayTarget) -> bool:
-    """Whether a policy's `targets` mean this target; a selector without terms means none."""
-    if isinstance(targets, list):
-        return name in targets
-    if targets.kind is None and not targets.labels:
-        return False
-    if targets.kind is not None and targets.kind != target.kind.value:
-        return False
-    return all(target.labels.get(key) == value for key, value in (targets.labels or {}).items())
 
 
 def _ambiguous_groups(bundle: Bundle, document: yaml.Document | None) -> list[Problem]:

@@ -30,8 +30,6 @@ from wicketgate_gateway.wire.postgres.sql.model import StatementClass as C
 
 EXPLICIT = frozenset({StatementClass.GRANT, StatementClass.PROCEDURAL, StatementClass.FILE})
 """Classes that a rule covers only if it names them."""
-NEVER_WITH_RELATION = frozenset({StatementClass.PROCEDURAL, StatementClass.FILE})
-"""Classes for which relations say nothing: a rule with `relations` never covers them."""
 FREE_OF_RELATIONS = frozenset({StatementClass.READ, StatementClass.SESSION, StatementClass.MESSAGING})
 """Classes that a rule with `relations` covers also where a statement has none (`SELECT 1`)."""
 STATISTICS = frozenset({"pg_statistic", "pg_stats", "pg_stats_ext", "pg_stats_ext_exprs", "pg_statistic_ext_data"})

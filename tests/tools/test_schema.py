@@ -1,0 +1,49 @@
+"""The schema for editors is current and says what files may say."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools import schema
+
+DATA = json.loads(schema.render())
+DEFINITIONS = DATA["$defs"]
+
+
+def test_it_is_current():
+    assert schema.TARGET.read_text("utf-8") == schema.render(), "run `python -m tools.schema`"
+
+
+def test_the_check_says_when_it_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-m", "tools.schema", "--check"]
+    assert subprocess.run(command, cwd=root, check=False).returncode == 0
+    stale = f"import tools.schema as s, pathlib; s.TARGET = pathlib.Path({str(tmp_path / 'x')!r}); s.main()"
+    assert subprocess.run([sys.executable, "-c", stale], cwd=root, check=True).returncode == 0
+    assert (tmp_path / "x").read_text("utf-8") == schema.render()
+
+
+def test_every_key_is_described_and_no_other_is_let_in():
+    for name, definition in {"Policy": DATA, **DEFINITIONS}.items():
+        if definition["type"] == "object":
+            assert definition["additionalProperties"] is False, name
+            for key, field in definition["properties"].items():
+                referred = DEFINITIONS.get(field.get("$ref", "").rpartition("/")[2], {})
+                assert field.get("description") or referred.get("description"), f"{name}.{key}"
+
+
+def test_one_text_may_stand_for_a_list_where_the_model_takes_it():
+    terms = DEFINITIONS["SqlTerms"]["properties"]
+    for name in ("relations", "columns", "functions"):
+        assert {"type": "string"} in terms[name]["anyOf"]
+    assert {"$ref": "#/$defs/StatementClass"} in terms["statements"]["anyOf"]
+    assert {"type": "string"} not in DATA["properties"]["targets"]["anyOf"]
+
+
+def test_no_term_may_be_left_blank_but_the_mask_method_null():
+    for definition in (DATA, *DEFINITIONS.values()):
+        for key, field in definition.get("properties", {}).items():
+            assert ({"type": "null"} in field.get("anyOf", [])) is (key == "with")
