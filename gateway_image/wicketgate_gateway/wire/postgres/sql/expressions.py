@@ -17,6 +17,7 @@ from wicketgate_gateway.wire.postgres.sql.walk import (
 )
 
 ROLE_SETTINGS = frozenset({"role", "session_authorization"})
+_MAX_IDENTIFIER = 400  # three quoted names of 63 bytes, and some blanks
 _LOOKUPS = frozenset({"to_regclass", "to_regproc", "to_regprocedure", "to_regtype", "to_regrole", "to_regnamespace"})
 _VALUE_FUNCTIONS = {
     pb.SVFOP_CURRENT_ROLE: "current_role",
@@ -106,6 +107,8 @@ def _sequence(walk: Walk, call: pb.FuncCall) -> None:
 
 def split_identifier(text: str) -> list[str]:
     """The parts of a dotted identifier in a string, as the input function of `regclass` reads it; [] if malformed."""
+    if len(text) > _MAX_IDENTIFIER:
+        return []
     parts: list[str] = []
     rest = text.strip()
     while True:

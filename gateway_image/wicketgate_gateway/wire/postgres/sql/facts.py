@@ -108,7 +108,8 @@ def _facts(node: pb.Node, start: int, end: int) -> Facts:
             if message.HasField("query"):
                 inner = _facts(message.query, start, end)
             kind = _copy_kind(message)
-            literal_free = kind in (_K.COPY_IN, _K.COPY_OUT)
+            # The tree does not tell `COPY t TO ''` from `COPY t TO STDOUT`, and the former's key is that of any file.
+            literal_free = False
             walk.run(message)
         case "DeallocateStmt":
             prepared = message.name or "all"

@@ -11,6 +11,7 @@ which the session has to pin.
 from __future__ import annotations
 
 import importlib
+import re
 import threading
 from typing import Protocol, cast
 
@@ -23,17 +24,19 @@ from postgast import pg_query_pb2 as pb
 from wicketgate_gateway.wire.postgres.sql.model import SqlError, SqlSyntaxError, SqlTooLargeError
 
 
-class _Native(Protocol):
+class Native(Protocol):
     """What we use of the crate in `gateway_image/native`."""
 
     ParseError: type[Exception]
 
     def parse(self, sql: bytes, /) -> bytes: ...
 
+    def strip_literals(self, sql: bytes, /) -> bytes | None: ...
 
-def _load_native() -> _Native | None:
+
+def _load_native() -> Native | None:
     try:
-        return cast("_Native", importlib.import_module("wicketgate_native"))
+        return cast("Native", importlib.import_module("wicketgate_native"))
     except ModuleNotFoundError:
         return None
 
@@ -43,15 +46,19 @@ _native = _load_native()
 NATIVE_LIMIT = 1 << 20
 TWIN_LIMIT = 8 << 10
 MAX_STATEMENTS = 1000
+MAX_TREE = 6 << 20
+_OPERATOR_RUN = re.compile(rb"[~!@#^&|`?+\-*/%<>=]{16,}")
+_SHORT = 4 << 10
+_MAX_RESCANS = 20_000_000
 _TOO_LONG_HINT = "split the text, or send the data as parameters or by COPY"
 
 # Deep trees are decoded too: the parser bounds the depth by its own stack, and we walk without recursion.
 _message.SetAllowOversizeProtos(True)
 
 
-def has_native() -> bool:
-    """Whether the native crate is there; without it texts are limited to `TWIN_LIMIT` bytes."""
-    return _native is not None
+def native() -> Native | None:
+    """The native module where it is built; without it texts are limited to `TWIN_LIMIT` bytes."""
+    return _native
 
 
 def limit() -> int:
@@ -84,13 +91,23 @@ def encode(sql: str) -> bytes:
         raise SqlTooLargeError(f"the text is over {limit()} bytes long", remedy=_TOO_LONG_HINT)
     if b"\0" in data:
         raise SqlError("the text holds a NUL byte", code="sql-nul")
+    _check_operator_runs(data)
     return data
 
 
-def _parse_native(native: _Native, data: bytes) -> pb.ParseResult:
+def _check_operator_runs(data: bytes) -> None:
+    """Refuses what makes PostgreSQL's lexer quadratic: `/*/*/*…` or `+-+-+-…`, of which it rescans the rest each time.
+
+    The parser could be kept busy for minutes by one such text of a few hundred KiB.
+    """
+    if len(data) > _SHORT and sum((m.end() - m.start()) ** 2 for m in _OPERATOR_RUN.finditer(data)) > _MAX_RESCANS:
+        raise SqlTooLargeError("the text has too long runs of operator characters")
+
+
+def _parse_native(module: Native, data: bytes) -> pb.ParseResult:
     try:
-        return _decode(native.parse(data))
-    except native.ParseError as error:
+        return _decode(module.parse(data))
+    except module.ParseError as error:
         message, position = error.args
         raise _refusal(str(message), int(position)) from None
 
@@ -109,6 +126,8 @@ def _parse_twin(sql: str, data: bytes) -> pb.ParseResult:
 
 
 def _decode(data: bytes) -> pb.ParseResult:
+    if len(data) > MAX_TREE:
+        raise SqlTooLargeError("the text has too many parts", remedy=_TOO_LONG_HINT)
     try:
         return pb.ParseResult.FromString(data)
     except DecodeError:

@@ -6,11 +6,15 @@ from typing import Any
 
 from postgast import pg_query_pb2 as pb
 
+from wicketgate_gateway.wire.postgres.sql.model import SqlTooLargeError
 from wicketgate_gateway.wire.postgres.sql.model import StatementClass as C
 from wicketgate_gateway.wire.postgres.sql.walk import Scope, Walk, handles, strings
 
 _SELECT_SKIP = frozenset({"into_clause", "with_clause", "target_list"})
 _DML_SKIP = frozenset({"relation", "with_clause", "returning_clause", "select_stmt"})
+
+
+MAX_CTES = 200
 
 
 def with_clause(walk: Walk, statement: Any, scope: Scope) -> Scope:
@@ -22,6 +26,8 @@ def with_clause(walk: Walk, statement: Any, scope: Scope) -> Scope:
     if not statement.HasField("with_clause"):
         return scope
     ctes = [node.common_table_expr for node in statement.with_clause.ctes]
+    if len(scope) + len(ctes) > MAX_CTES:
+        raise SqlTooLargeError(f"over {MAX_CTES} common table expressions are visible at once")
     if statement.with_clause.recursive:
         scope |= {cte.ctename for cte in ctes}
     for cte in ctes:

@@ -33,6 +33,13 @@ _ON_RELATIONS = frozenset(
         pb.OBJECT_ATTRIBUTE,
     }
 )
+_ALTER_CLASSES = (
+    ("Owner", C.ADMIN),
+    ("RowSecurity", C.GRANT),
+    ("Trig", C.PROCEDURAL),
+    ("Rule", C.PROCEDURAL),
+    ("TableSpace", C.ADMIN),
+)
 _TWO_PHASE = frozenset({pb.TRANS_STMT_PREPARE, pb.TRANS_STMT_COMMIT_PREPARED, pb.TRANS_STMT_ROLLBACK_PREPARED})
 
 
@@ -123,9 +130,11 @@ def constraint(walk: Walk, node: pb.Constraint, scope: Scope, target: bool) -> N
 
 @handles(pb.AlterTableCmd)
 def alter_table_cmd(walk: Walk, node: pb.AlterTableCmd, scope: Scope, target: bool) -> None:
-    """One action of ALTER TABLE."""
+    """One action of ALTER TABLE; some change who may do what, or which code runs."""
     if node.name:
         walk.columns.add(node.name)
+    subtype = pb.AlterTableType.Name(node.subtype)
+    walk.classes.update(cls for part, cls in _ALTER_CLASSES if part in subtype)
     walk.push_children(node, scope, target)
 
 

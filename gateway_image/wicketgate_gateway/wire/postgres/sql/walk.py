@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from postgast import pg_query_pb2 as pb
 
 from wicketgate_gateway.wire.postgres.sql import builtins
-from wicketgate_gateway.wire.postgres.sql.model import FunctionName, RelationName, Setting
+from wicketgate_gateway.wire.postgres.sql.model import FunctionName, RelationName, Setting, SqlTooLargeError
 from wicketgate_gateway.wire.postgres.sql.model import StatementClass as C
 from wicketgate_gateway.wire.postgres.sql.statements import PARTS, STATEMENTS
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 
 Scope = frozenset[str]
+# About half a second of work; constants in lists of values are not counted.
+MAX_NODES = 100_000
 NO_CTES: Scope = frozenset()
 _SPELLED_OPERATORS = frozenset({"BETWEEN", "NOT BETWEEN", "BETWEEN SYMMETRIC", "NOT BETWEEN SYMMETRIC"})
 _SCALAR, _ONE, _MANY = range(3)
@@ -73,7 +75,11 @@ class Walk:
         todo = self.todo
         todo.append((root, NO_CTES, writes))
         node_type, handlers = pb.Node, HANDLERS
+        left = MAX_NODES
         while todo:
+            left -= 1
+            if left < 0:
+                raise SqlTooLargeError(f"a statement of over {MAX_NODES} nodes", remedy="send the data by COPY")
             message, scope, target = todo.pop()
             if type(message) is node_type:
                 which = message.WhichOneof("node")
@@ -98,18 +104,18 @@ class Walk:
     def push_children(self, message: Message, scope: Scope, target: bool, skip: frozenset[str] = frozenset()) -> None:
         """Adds all message-typed fields that are set, but for those in `skip`."""
         todo = self.todo
-        fields: list[tuple[Any, Any]] = message.ListFields()
-        for field, value in fields:
+        for field, value in message.ListFields():
             kind = _field_kinds.get(field)
             if kind is None:
                 kind = _SCALAR if field.message_type is None else _ONE if isinstance(value, Message) else _MANY
                 _field_kinds[field] = kind
+            content: Any = value
             if kind == _SCALAR or field.name in skip:
                 continue
             if kind == _ONE:
-                todo.append((value, scope, target))
+                todo.append((content, scope, target))
             else:
-                todo.extend([(item, scope, target) for item in value])
+                todo.extend([(item, scope, target) for item in content])
 
     def relation(self, var: pb.RangeVar, target: bool) -> None:
         """Notes a relation that is certainly not a CTE."""
@@ -204,6 +210,11 @@ def _plain(walk: Walk, message: Any, scope: Scope, target: bool) -> None:
     walk.push_children(message, scope, target)
 
 
+def _list(walk: Walk, message: pb.List, scope: Scope, target: bool) -> None:
+    """Mostly rows of VALUES, mostly of constants."""
+    walk.push_all((item for item in message.items if item.WhichOneof("node") != "a_const"), scope, target)
+
+
 def _leaf(walk: Walk, message: Any, scope: Scope, target: bool) -> None:
     """A node without anything to look at below it."""
 
@@ -221,3 +232,4 @@ for _name in STATEMENTS:
     HANDLERS[getattr(pb, _name)] = _statement
 for _name in ("A_Const", "String", "Integer", "Float", "Boolean", "BitString", "A_Star", "RoleSpec", "SetToDefault"):
     HANDLERS[getattr(pb, _name)] = _leaf
+HANDLERS[pb.List] = _list
