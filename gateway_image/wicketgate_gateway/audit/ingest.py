@@ -23,6 +23,7 @@ import subprocess
 import sys
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -81,7 +82,7 @@ class Reader:
         self._journal = journal
         self._known: OrderedDict[bytes, int] = OrderedDict()
 
-    def catch_up(self) -> int:
+    def catch_up(self, progress: Callable[[int], None] | None = None) -> int:
         """Read all that there is; gives the number of events. Raises sqlite3.Error or OSError, and then nothing of the
         step under way is kept.
         """
@@ -89,6 +90,8 @@ class Reader:
         while True:
             read, more = self.step()
             total += read
+            if progress is not None:
+                progress(total)
             if not more:
                 return total
 
@@ -311,10 +314,13 @@ def _origin(path: Path) -> bytes:
         return file.read(fmt.MAGIC_BYTES + fmt.HEAD_BYTES)
 
 
-def catch_up(state: Path, connection: sqlite3.Connection) -> int:
-    """Read what the journal of `state` has beyond the store; gives the number of events. Raises WicketgateError."""
+def catch_up(state: Path, connection: sqlite3.Connection, *, progress: Callable[[int], None] | None = None) -> int:
+    """Read what the journal of `state` has beyond the store; gives the number of events. Raises WicketgateError.
+
+    `progress` is called with that number after each step.
+    """
     try:
-        return Reader(connection, journal_folder(state)).catch_up()
+        return Reader(connection, journal_folder(state)).catch_up(progress)
     except (OSError, sqlite3.Error) as error:
         raise WicketgateError(
             f"the journal in `{journal_folder(state)}` cannot be read into the audit store: {error}",

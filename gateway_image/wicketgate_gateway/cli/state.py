@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,10 +57,22 @@ class Place:
         folder = self.folder()
         connection = sqlite.connect(sqlite.database(folder))
         try:
-            ingest.catch_up(folder, connection)
+            ingest.catch_up(folder, connection, progress=_Progress().tell)
             yield folder, connection
         finally:
             connection.close()
+
+
+class _Progress:
+    """Says that the journal is being read, if that takes over a second and a person is there."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic() + 1
+
+    def tell(self, events: int) -> None:
+        if time.monotonic() >= self._next and sys.stderr.isatty():
+            self._next = time.monotonic() + 1
+            print(f"reading the journal: {events:,} events", file=sys.stderr)
 
 
 def _configured(path: Path) -> Path:

@@ -34,7 +34,7 @@ DEFAULT_ROWS = 20
 _MATCH_WITHIN = 200
 _MATCH_PREFIX = 8
 _MAX_TEXT = 1024 * 1024
-_SLACK_NS = 50_000_000
+_SLACK_NS = 5_000_000_000
 _ANSWERS = {"1": "P", "2": "B", "3": "C", "n": "D"}
 
 
@@ -134,7 +134,6 @@ class Conversation:
         self._notices: list[dict[str, str]] = []
         self._number = 0
         self._since = 0
-        self._texts: set[str] = set()
         self._last_client = 0
 
     def feed(self, record: Record) -> Iterator[Step]:
@@ -172,12 +171,7 @@ class Conversation:
         """Operations that went out according to the journal, but that the recording does not hold."""
         while found := self._more():
             self._unmatched.extend(found)
-        return [
-            operation
-            for operation in (*self._passed, *self._unmatched)
-            if operation.effect == "allow"
-            and (operation.statement not in self._texts or operation.time > self._last_client + _SLACK_NS)
-        ]
+        return [operation for operation in (*self._passed, *self._unmatched) if operation.effect == "allow"]
 
     # -- what the client sent --------------------------------------------------------------------------------------
 
@@ -186,7 +180,6 @@ class Conversation:
             case frontend.Query():
                 yield self._ask("Q", time, event.text)
             case frontend.Parse():
-                self._texts.add(event.text[:_MAX_TEXT])
                 prepared = self._statements[event.name] = _Prepared(event.text)
                 self._waiting.append(_Waiting("P", time, prepared=prepared))
             case frontend.Bind():
@@ -209,7 +202,6 @@ class Conversation:
                 pass
 
     def _ask(self, kind: str, time: int, text: str, portal: _Prepared | None = None) -> Asked:
-        self._texts.add(text[:_MAX_TEXT])
         self._number += 1
         asked = Asked(self._number, time, text, prepared=portal is not None)
         if portal is not None and portal.bind is not None:
@@ -232,7 +224,10 @@ class Conversation:
         ):
             for number, operation in enumerate(candidates):
                 if operation.time >= time - _SLACK_NS and same(operation.statement):
-                    del self._unmatched[number]
+                    # Both are in the client's order: what was passed over is not in the recording.
+                    self._passed += candidates[:number]
+                    for _ in range(number + 1):
+                        self._unmatched.popleft()
                     return operation
         return None
 
@@ -304,13 +299,19 @@ class Conversation:
         return result
 
     def _error(self, head: _Waiting | None, fields: dict[str, str], time: int) -> Iterator[Step]:
+        failed = head
         if head is not None and head.asked is None and head.prepared is not None:
-            # Parse, Bind or Describe failed: what would have been run was never asked for.
-            self._number += 1
-            head.asked = Asked(self._number, head.time, head.prepared.text, prepared=True)
-            head.asked.operation = self._match(head.prepared.text[:_MAX_TEXT], head.time)
-            yield head.asked
+            # Parse, Bind or Describe failed: this is the answer to the execution that was sent along, if one was.
+            failed = self._execution_of(head.prepared.text)
+            if failed is None:
+                self._number += 1
+                head.asked = Asked(self._number, head.time, head.prepared.text, prepared=True)
+                head.asked.operation = self._match(head.prepared.text[:_MAX_TEXT], head.time)
+                yield head.asked
+                failed = head
         result = self._current(time)
+        if failed is not None and failed.asked is not None:
+            result.number = failed.asked.number
         self._result = None
         result.error = fields
         yield self._timed(result, time)
@@ -318,8 +319,16 @@ class Conversation:
             # The server skips all until Sync; what was asked in between is not run.
             while self._waiting and self._waiting[0].kind not in ("S", "F", "Q"):
                 skipped = self._waiting.popleft()
-                if skipped is not head and skipped.asked is not None:
+                if skipped is not failed and skipped.asked is not None:
                     yield Answered(skipped.asked.number, time, tag="(skipped after the error)")
+
+    def _execution_of(self, text: str) -> _Waiting | None:
+        for waiting in self._waiting:
+            if waiting.kind in ("S", "Q", "F"):
+                return None
+            if waiting.asked is not None and waiting.asked.text == text:
+                return waiting
+        return None
 
     def _ready(self, time: int) -> None:
         self._result, self._since = None, time

@@ -52,6 +52,10 @@ ERRORS: Script = [
     (SERVER, m.command_complete("SELECT 0") + errors.error("ERROR", "42601", "syntax error", hint="think") + Z),
     (CLIENT, m.parse("", "DELETE FROM t") + m.bind("", "") + m.execute("") + m.SYNC),
     (SERVER, errors.error("ERROR", "42501", "denied") + Z),
+    (CLIENT, m.parse("x", "DROP TABLE t") + m.describe(b"S", "x") + m.SYNC),
+    (SERVER, errors.error("ERROR", "42501", "denied") + Z),
+    (CLIENT, m.parse("", "SELECT $1") + m.bind("", "", [b"x"]) + m.execute("") + m.execute("other") + m.SYNC),
+    (SERVER, m.PARSE_COMPLETE + errors.error("ERROR", "22P02", "no number") + Z),
     (CLIENT, m.query("SELECT 'after'")),
     (SERVER, errors.notice("careful") + m.command_complete("SELECT 0") + Z),
     (SERVER, errors.error("FATAL", "57P01", "terminating connection")),
@@ -141,13 +145,15 @@ def test_a_pipeline_of_prepared_executions() -> None:
 def test_errors_notices_and_what_was_skipped() -> None:
     steps, _ = play(ERRORS)
     shown = [(step.number, step.tag, step.error.get("C", "")) for step in steps if isinstance(step, Answered)]
-    # Statement 2 is the Execute that was asked for, 3 the Parse that failed under it.
+    # Statement 2 was asked for with its Parse, which failed; 3 was only prepared.
     assert shown == [
         (1, "SELECT 0", ""),
         (1, "", "42601"),
+        (2, "", "42501"),
         (3, "", "42501"),
-        (2, "(skipped after the error)", ""),
-        (4, "SELECT 0", ""),
+        (4, "", "22P02"),
+        (5, "(skipped after the error)", ""),
+        (6, "SELECT 0", ""),
         (0, "", "57P01"),
     ]
     notice = [step.notices for step in steps if isinstance(step, Answered) and step.notices]
@@ -203,10 +209,27 @@ def test_what_went_out_but_is_not_recorded_is_named(make_operation: Make) -> Non
         make_operation(1, "SELECT 1; SELECT 2", time=1000),
         make_operation(2, "DELETE FROM t", time=2000),
         make_operation(3, "DROP TABLE t", time=2000, effect="deny"),
-        make_operation(4, "SELECT 1; SELECT 2", time=90_000_000),
+        make_operation(4, "SELECT 1; SELECT 2", time=2001),
     ]
     _, conversation = play(SIMPLE, operations)
     assert [operation.seq for operation in conversation.missing()] == [2, 4]
+
+
+def test_many_operations_come_page_by_page(make_operation: Make) -> None:
+    number = 3000
+    operations = [make_operation(seq, f"SELECT {seq}", time=seq * 2000) for seq in range(1, number + 1)]
+    pages = [operations[at : at + 100] for at in range(0, number, 100)]
+    conversation = Conversation(lambda: pages.pop(0) if pages else ())
+    matched = 0
+    for seq in range(1, number + 1, 2):  # every second one is not in the recording
+        for step in conversation.feed(Record(seq * 2000, CLIENT, m.query(f"SELECT {seq}"))):
+            assert isinstance(step, Asked)
+            assert step.operation is not None
+            assert step.operation.seq == seq
+            matched += 1
+        list(conversation.feed(Record(seq * 2000 + 10**10, SERVER, m.command_complete("SELECT 0") + Z)))
+    assert matched == number // 2
+    assert [operation.seq for operation in conversation.missing()] == list(range(2, number + 1, 2))
 
 
 def test_a_recording_that_stops_in_an_answer() -> None:
