@@ -134,7 +134,7 @@ def what(row: AuditRow) -> str:
 def _short(name: str, value: Any) -> str:
     if isinstance(value, list):
         return ",".join(str(item) for item in value)
-    return str(value)[:12] if name == "policy" else str(value)
+    return output.digest(str(value)) if name == "policy" else str(value)
 
 
 def why(row: AuditRow) -> str:

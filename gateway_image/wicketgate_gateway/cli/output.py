@@ -114,6 +114,12 @@ def size(count: int) -> str:
     return f"{value:.1f} GB"
 
 
+def digest(text: str) -> str:
+    """The beginning of a digest, as in `sha256:1f2e…`: enough to tell bundles apart."""
+    kind, colon, value = text.rpartition(":")
+    return kind + colon + value[:12]
+
+
 def count(number: int, one: str, many: str = "") -> str:
     """`1 row`, `1,000 rows`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"

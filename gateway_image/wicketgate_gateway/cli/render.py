@@ -122,7 +122,7 @@ class Terminal:
             ("began", f"{output.iso(started.time)}, from {started.peer}" + _calls_itself(started.client)),
             ("state", described["state"] + (f", {row.reason}" if row.reason else "")),
             ("agent", started.agent),
-            ("policy", started.policy[:16]),
+            ("policy", output.digest(started.policy)),
             ("token", f"{started.token_id} (uti, as in Entra's sign-in log)"),
         ]
         if not self._fancy:

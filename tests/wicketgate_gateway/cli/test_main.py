@@ -57,6 +57,13 @@ def test_help_names_every_verb(wicketgate: Run) -> None:
         assert verb in out
 
 
+@pytest.mark.parametrize("verb", [*main._VERBS, "policy check", "completion"])
+def test_each_verb_has_json(wicketgate: Run, verb: str) -> None:
+    code, out, _ = wicketgate(*verb.split(), "--help", at=None)
+    assert code == 0
+    assert "--json" in out
+
+
 def test_version(wicketgate: Run) -> None:
     assert wicketgate("--version", at=None)[1].strip() == metadata.version("wicketgate")
 

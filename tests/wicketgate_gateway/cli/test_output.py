@@ -77,6 +77,12 @@ def test_durations(ns: int, shown: str) -> None:
     assert output.duration(ns) == shown
 
 
+def test_digests_are_shortened_after_their_kind() -> None:
+    assert output.digest("sha256:" + "ab" * 32) == "sha256:abababababab"
+    assert output.digest("ab" * 32) == "abababababab"
+    assert output.digest("") == ""
+
+
 def test_sizes_and_counts() -> None:
     assert [output.size(n) for n in (0, 999, 1500, 25_000, 3_000_000, 7_500_000_000)] == [
         "0 B",
