@@ -29,8 +29,7 @@ def perform(view: View, target: Target, body: dict[str, Any]) -> dict[str, Any] 
             given = body.get("passwordCredential") or {}
             if not isinstance(given, dict):
                 raise bad_request("Invalid value specified for property 'passwordCredential'.")
-            allowed = {name: given.get(name) for name in ("displayName", "endDateTime", "startDateTime")}
-            answer = rules.add_password(core.directory, item, allowed)
+            answer = rules.add_password(core.directory, item, rules.asked_password(given))
             return {"@odata.context": f"{view.base}/$metadata#microsoft.graph.passwordCredential"} | answer
         case "removePassword" if item is not None and item["_kind"] in ("application", "servicePrincipal"):
             rules.remove_password(core.directory, item, body.get("keyId"))

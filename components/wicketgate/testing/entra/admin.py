@@ -22,6 +22,7 @@ from wicketgate.testing.entra import device, tokens
 from wicketgate.testing.entra.builtin import GRAPH_ROLES
 from wicketgate.testing.entra.core import Core
 from wicketgate.testing.entra.directory import GRAPH_APP_ID
+from wicketgate.testing.entra.errors import LoginError
 from wicketgate.testing.entra.schema import ENTITIES
 from wicketgate.testing.entra.seed import apply_seed
 
@@ -51,7 +52,7 @@ async def admin(core: Core, request: Request) -> Response:
         if not isinstance(given_body, dict):
             raise AdminError("the body is no JSON object")
         return JSONResponse(handler(core, given_body))
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError, LoginError) as error:
         return JSONResponse({"error": str(error)}, 400)
 
 

@@ -53,11 +53,21 @@ def update_application(directory: Directory, before: Doc, doc: Doc) -> None:
         raise bad_request(
             "Invalid value specified for property 'requestedAccessTokenVersion' of resource 'ApiApplication'."
         )
+    claims = doc["optionalClaims"]
+    lists = list(claims.values()) if isinstance(claims, dict) else []
+    if claims is not None and not (isinstance(claims, dict) and all(_is_objects(one) for one in lists)):
+        raise bad_request("Invalid value specified for property 'optionalClaims' of resource 'Application'.")
+    if not isinstance(doc["groupMembershipClaims"], str | None):
+        raise bad_request("Invalid value specified for property 'groupMembershipClaims' of resource 'Application'.")
     for uri in doc["identifierUris"]:
         for other in directory.all("application"):
             if other["id"] != doc["id"] and uri in other["identifierUris"]:
                 raise bad_request("Another object with the same value for property identifierUris already exists.")
     doc["keyCredentials"] = [_key_credential(one, before.get("keyCredentials", [])) for one in doc["keyCredentials"]]
+
+
+def _is_objects(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(one, dict) for one in value))
 
 
 def _check_roles(before: list[Doc], after: list[Doc], name: str) -> None:
@@ -105,6 +115,11 @@ def _key_credential(given: Doc, before: list[Doc]) -> Doc:
         "type": given.get("type") or "AsymmetricX509Cert",
         "usage": given.get("usage") or "Verify",
     }
+
+
+def asked_password(given: Doc) -> Doc:
+    """What a client may choose of a new client secret; its text is not among it."""
+    return {name: given.get(name) for name in ("displayName", "endDateTime", "startDateTime")}
 
 
 def add_password(directory: Directory, doc: Doc, given: Doc) -> Doc:

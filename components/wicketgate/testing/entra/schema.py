@@ -265,7 +265,6 @@ GROUP = Entity(
         "onPremisesSecurityIdentifier": None,
         "onPremisesSyncEnabled": None,
         "onPremisesProvisioningErrors": [],
-        "preferredDataLanguage": None,
         "preferredDataLocation": None,
         "preferredLanguage": None,
         "proxyAddresses": [],
@@ -498,4 +497,22 @@ OBJECT_LISTS: frozenset[str] = frozenset(
     }
 )
 """Properties whose lists hold objects; all others hold strings."""
+COMPLEX: frozenset[str] = frozenset(
+    {
+        "authenticationBehaviors",
+        "certification",
+        "claimsMatchingExpression",
+        "customSecurityAttributes",
+        "logo",
+        "optionalClaims",
+        "otherMails",
+        "passwordProfile",
+        "requestSignatureVerification",
+        "samlSingleSignOnSettings",
+        "servicePrincipalLockConfiguration",
+        "assignedLabels",
+        "assignedLicenses",
+    }
+)
+"""Properties that are null by default and may become an object or a list; all others hold plain values."""
 MEMBER_KINDS: frozenset[str] = frozenset({"servicePrincipal", "group", "user"})

@@ -82,7 +82,7 @@ def build_app(core: Core) -> Asgi:
     ]
     for version in ("v1.0", "beta"):
         routes.insert(1, route(f"/{version}/{{path:path}}", graph.of_version(version), *graph_methods))
-    return Starlette(routes=routes, exception_handlers={Exception: _bug})
+    return Starlette(routes=routes, exception_handlers={Exception: report_bug})
 
 
 async def _metadata(core: Core, _: Request) -> Response:
@@ -107,7 +107,7 @@ def _of_tenant(document: Callable[..., dict[str, Any]], *, v2: bool) -> Handler:
     return handler
 
 
-async def _bug(request: Request, error: Exception) -> Response:
+async def report_bug(request: Request, error: Exception) -> Response:
     """A bug of ours. 501, since Graph's clients retry every other 5xx for minutes and hide it."""
     traceback.print_exception(error, file=sys.stderr)
     message = f"the emulator failed at {request.method} {request.url.path}: {type(error).__name__}"

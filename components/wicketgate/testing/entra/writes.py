@@ -2,7 +2,6 @@
 
 import asyncio
 import copy
-import math
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,7 +11,7 @@ from wicketgate.testing.entra.core import Core
 from wicketgate.testing.entra.errors import GraphError, bad_request, not_found
 from wicketgate.testing.entra.paths import PathError, parse_path
 from wicketgate.testing.entra.resolve import Target
-from wicketgate.testing.entra.schema import ENTITIES, MEMBER_KINDS, OBJECT_LISTS, Entity, Via
+from wicketgate.testing.entra.schema import COMPLEX, ENTITIES, MEMBER_KINDS, OBJECT_LISTS, Entity, Via
 from wicketgate.testing.entra.store import Doc
 
 Body = dict[str, Any]
@@ -30,6 +29,8 @@ def _properties(entity: Entity, body: Body, *, creating: bool) -> Body:
             continue
         if not entity.knows(name):
             raise bad_request(f"Invalid property '{name}'.")
+        if name == "passwordCredentials" and creating and entity.kind == "application" and _fits(name, [], value):
+            continue  # `create` makes the secrets
         if name in entity.read_only:
             settable = creating and name == "appId" and entity.kind == "servicePrincipal"
             # Clients send whole objects back; a null or an empty list there changes nothing.
@@ -49,8 +50,10 @@ def _properties(entity: Entity, body: Body, *, creating: bool) -> Body:
 
 def _fits(name: str, default: Any, value: Any) -> bool:
     """Whether a value has the shape of the property's default: clients' mistakes end here and in no handler."""
-    if value is None or default is None:
-        return not isinstance(value, float) or math.isfinite(value)
+    if value is None:
+        return True
+    if default is None:
+        return name in COMPLEX or (not isinstance(value, dict | list) and value == value)  # not NaN
     if isinstance(default, dict):
         return isinstance(value, dict) and all(_fits(key, default.get(key), one) for key, one in value.items())
     if isinstance(default, list):
@@ -100,7 +103,7 @@ async def create(core: Core, target: Target, body: Body, caller: Doc | None) -> 
     for name, one in bound:
         directory.store.link(name, doc["id"], one)
     if passwords:
-        shown = [rules.add_password(directory, doc, dict(one)) for one in passwords]
+        shown = [rules.add_password(directory, doc, rules.asked_password(one)) for one in passwords]
         return doc | {"passwordCredentials": shown}
     return doc
 
