@@ -87,6 +87,7 @@ class _Tunnel:
         self.principal: Principal | None = None
         self.targets: frozenset[str] = frozenset()
         self.up = False
+        self._told = False
         self.mux = Mux(opens=True, on_message=self._message, on_lost=self._lost, on_connected=self._connected)
         self._registry = registry
         self._loop = loop
@@ -108,10 +109,19 @@ class _Tunnel:
         """Says no, on record and to the peer, and closes."""
         if self.mux.lost is not None:
             return
+        self._record_refusal(code, reason)
+        self.mux.send_message(Rejected(code=code, reason=f"{reason}; {remedy}" if remedy else reason))
+        self.mux.close(reason)
+
+    def _record_refusal(self, code: str, reason: str) -> None:
+        self._told = True
         event = AgentRefused(time=time.time_ns(), peer=self.mux.peer, code=code, reason=reason)
         self._registry.journal.submit([event])
         log.warning("agent refused", peer=self.mux.peer, code=code, reason=reason)
-        self.mux.send_message(Rejected(code=code, reason=f"{reason}; {remedy}" if remedy else reason))
+
+    def dismiss(self, reason: str) -> None:
+        """Closes without a refusal: it is the gateway that goes."""
+        self._told = True
         self.mux.close(reason)
 
     def _message(self, message: Control) -> None:
@@ -170,7 +180,7 @@ class _Tunnel:
         if self.mux.lost is not None:
             return
         if error is not None:
-            self.mux.close("the journal cannot be written")
+            self.dismiss("the journal cannot be written")
             return
         self.up = True
         self.mux.max_message = MAX_MESSAGE
@@ -192,6 +202,8 @@ class _Tunnel:
             log.warning("agent disconnected", agent=self.name, peer=self.mux.peer, reason=reason)
             event = AgentDisconnected(time=time.time_ns(), agent=self.name, reason=reason)
             self._registry.journal.submit([event])
+        elif self.mux.ended_here and not self._told:
+            self._record_refusal("protocol-violation", reason)
 
 
 class AgentRegistry:
@@ -237,7 +249,7 @@ class AgentRegistry:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._rechecks
         for tunnel in [*self._strangers, *self._all()]:
-            tunnel.mux.close(reason)
+            tunnel.dismiss(reason)
 
     async def open(self, target: str, opening: Open) -> tuple[Stream, Opened]:
         """A stream to `target`, logged in. The caller sets its callbacks right away. Raises TargetUnavailableError."""

@@ -330,6 +330,11 @@ class Mux(asyncio.Protocol):
         self._transport.close()
         self.loop.call_later(DEAD_SECONDS, self._transport.abort)
 
+    @property
+    def ended_here(self) -> bool:
+        """Whether this end closed or cut the tunnel, and not the peer or the network."""
+        return self._reason is not None
+
     def abort(self, reason: str) -> None:
         """Ends the tunnel at once."""
         if self._reason is None:
