@@ -66,7 +66,8 @@ def make_catalogue() -> Callable[..., Catalogue]:
                 relation = relations[source.split(".")[0]]
                 names = {c.name: c.number for c in relation.columns}
                 found.append((relation.oid, names[source.split(".")[1]] if "." in source else 0))
-            relations[match[2]] = Relation(20000 + number, match[1] or "public", match[2], kind, columns, found)
+            key = match[2] if match[2] not in relations else f"{match[1]}.{match[2]}"
+            relations[key] = Relation(20000 + number, match[1] or "public", match[2], kind, columns, found)
         system = ["pg_class", "pg_namespace", "pg_settings", "pg_stats", "pg_statistic", "pg_attribute", "pg_type"]
         return Catalogue(version, "18.4", list(relations.values()), system, **more)
 

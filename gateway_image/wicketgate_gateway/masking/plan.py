@@ -123,7 +123,7 @@ def _refusal(group: Group, view: _View) -> tuple[str, str] | None:
         return f"COPY would send masked columns ({name}) as they are", "use SELECT, whose answer comes back masked"
     return (
         f"this may carry masked columns ({name}) to where they are not masked",
-        "leave masked columns, `*`, whole rows and functions of your own out of statements that write",
+        "name all columns (also after INSERT INTO), and leave masked ones, `*`, whole rows and functions of your own out",
     )
 
 
