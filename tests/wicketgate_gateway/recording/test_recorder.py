@@ -297,3 +297,41 @@ def test_kill_minus_9_leaves_a_readable_prefix(tmp_path: Path, make_started: Sta
     assert len(found) > (lines - 3) * 500 - 10_000
     assert recording.end is None
     assert "no end" in recording.problems[-1]
+
+
+@pytest.mark.root
+def test_a_full_tmpfs_leaves_no_gap(tmp_path: Path, make_started: Started, until: Until) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(tmp_path)], check=True)
+    try:
+
+        async def run() -> None:
+            recorder = Recorder(tmp_path / "recordings")
+            session = recorder.start(make_started())
+            sent = b""
+
+            def send(size: int) -> None:
+                nonlocal sent
+                data = os.urandom(size)
+                sent += data
+                session.server(data)
+
+            send(50_000)
+            await until(lambda: recorder.under_way == 0 and not session._records)
+            # What is left of the disk takes a part of the next block, and not the whole of it.
+            room = os.statvfs(tmp_path)
+            (tmp_path / "ballast").write_bytes(bytes(room.f_bavail * room.f_frsize - 8192))
+            send(60_000)
+            await until(lambda: session.failed is not None)
+            send(1_000)
+            (tmp_path / "ballast").unlink()
+            await until(lambda: session.failed is None)
+            send(1_000)
+            session.finish("x")
+            await recorder.close()
+            recording = Recording(tmp_path / "recordings", session.session)
+            assert content(recording)[1] == sent
+            assert recording.problems == []
+
+        asyncio.run(run())
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
