@@ -210,7 +210,7 @@ class PostgresSession:
             self._ends.to_client(answer)
         if self._notices:
             self._flush_notices()
-        if self._decoder.buffered:
+        if not self.hungry:
             self._ends.wake()
 
     def _flush_notices(self) -> None:
