@@ -21,9 +21,10 @@ _MAX_BOUND = 20
 _busy: set[tuple[int, str]] = set()
 
 
-def _properties(entity: Entity, body: Body, *, creating: bool) -> Body:
-    """The body's settable properties. Raises GraphError for unknown, read-only or missing ones."""
+def _properties(entity: Entity, body: Body, current: Doc | None = None) -> Body:
+    """The body's settable properties; `current` is the object to be changed, None at creation. Raises GraphError for unknown, read-only or missing ones."""
     known: Body = {}
+    creating = current is None
     for name, value in body.items():
         if "@odata." in name or name.startswith("@") or name in entity.navigations:
             continue
@@ -33,8 +34,9 @@ def _properties(entity: Entity, body: Body, *, creating: bool) -> Body:
             continue  # `create` makes the secrets
         if name in entity.read_only:
             settable = creating and name == "appId" and entity.kind == "servicePrincipal"
-            # Clients send whole objects back; a null or an empty list there changes nothing.
-            if not settable and value not in (None, []):
+            # Clients send whole objects back (azuread the id of a federated credential): what is as it was, a null or
+            # an empty list changes nothing.
+            if not settable and value not in (None, []) and (current is None or value != current.get(name)):
                 raise bad_request(f"Property '{name}' is read-only and cannot be set.")
             if not settable:
                 continue
@@ -84,7 +86,7 @@ async def create(core: Core, target: Target, body: Body, caller: Doc | None) -> 
     if entity is None or not entity.writable:
         raise GraphError(405, "Request_BadRequest", "Specified HTTP method is not allowed for the request target.")
     directory = core.directory
-    properties = _properties(entity, body, creating=True)
+    properties = _properties(entity, body)
     doc = directory.new(entity, {})
     for name, value in properties.items():
         doc[name] = merge(doc.get(name), _settled(entity.defaults.get(name), value))
@@ -185,7 +187,7 @@ async def update(core: Core, target: Target, body: Body) -> None:
         raise GraphError(405, "Request_BadRequest", "Specified HTTP method is not allowed for the request target.")
     target.entity = entity
     doc = copy.deepcopy(before)
-    for name, value in _properties(entity, body, creating=False).items():
+    for name, value in _properties(entity, body, before).items():
         doc[name] = merge(doc.get(name), _settled(entity.defaults.get(name), value))
     if entity.kind == "federatedIdentityCredential":
         _swap_subject(body, doc)

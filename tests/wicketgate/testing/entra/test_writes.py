@@ -20,7 +20,7 @@ JSON = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-5, 5)
-    | st.floats(allow_nan=False)
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=8)
     | st.just(str(uuid.UUID(int=1))),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
@@ -158,3 +158,15 @@ def test_bad_reference_urls(url: object) -> None:
     with pytest.raises(GraphError) as refused:
         reference_id(url)
     assert refused.value.status == 400
+
+
+def test_an_object_may_be_sent_back_whole(graph: httpx2.Client) -> None:
+    # The azuread provider names the credential's id in the body of its PATCH.
+    application = graph.post("/v1.0/applications", json={"displayName": "sent back"}).json()
+    url = f"/v1.0/applications/{application['id']}/federatedIdentityCredentials"
+    body = {"name": "main", "issuer": "https://i.example", "subject": "a", "audiences": ["api://AzureADTokenExchange"]}
+    credential = graph.post(url, json=body).json()
+    assert graph.patch(f"{url}/{credential['id']}", json={**credential, "subject": "b"}).status_code == 204
+    assert graph.get(f"{url}/{credential['id']}").json()["subject"] == "b"
+    other = graph.patch(f"{url}/{credential['id']}", json={"id": str(uuid.uuid4()), "subject": "c"})
+    assert other.status_code == 400
