@@ -88,6 +88,7 @@ def _facts(node: pb.Node, start: int, end: int) -> Facts:
             inner = _facts(message.query, start, end)
             executes = any(option.def_elem.defname == "analyze" for option in message.options)
             _absorb(walk, inner if executes else _planned(inner))
+            prepared = inner.prepared_name
             literal_free = True
         case "PrepareStmt":
             prepared = message.name
@@ -101,6 +102,7 @@ def _facts(node: pb.Node, start: int, end: int) -> Facts:
         case "CreateTableAsStmt":
             inner = _facts(message.query, start, end)
             _absorb(walk, inner)
+            prepared = inner.prepared_name
             walk.classes |= STATEMENTS[name].classes
             walk.push_children(message.into, NO_CTES, True)
             walk.run(pb.Node())  # an empty root: only what was pushed

@@ -166,6 +166,7 @@ class Facts:
     regclass_cast: bool = False
     types: frozenset[str] = frozenset()
     settings: tuple[Setting, ...] = ()
+    # What PREPARE makes, DEALLOCATE drops (`all` too), or EXECUTE runs, also within EXPLAIN and CREATE TABLE AS.
     prepared_name: str | None = None
     cursor_name: str | None = None
     inner: Facts | None = None

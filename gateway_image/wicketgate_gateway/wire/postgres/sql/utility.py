@@ -88,6 +88,14 @@ def transaction(walk: Walk, statement: pb.TransactionStmt, scope: Scope, target:
         walk.literals = True
 
 
+@handles(pb.DiscardStmt)
+def discard(walk: Walk, statement: pb.DiscardStmt, scope: Scope, target: bool) -> None:
+    """DISCARD; ALL includes RESET ALL."""
+    walk.classes.add(C.SESSION)
+    if statement.target == pb.DISCARD_ALL:
+        walk.settings.append(Setting("all", None, True))
+
+
 @handles(pb.VariableShowStmt, pb.FetchStmt, pb.ClosePortalStmt)
 def show(walk: Walk, statement: Any, scope: Scope, target: bool) -> None:
     """Reads without an expression."""

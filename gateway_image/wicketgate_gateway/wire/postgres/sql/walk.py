@@ -121,6 +121,11 @@ class Walk:
         """Notes a relation that is certainly not a CTE."""
         name = relation_name(var)
         (self.writes if target else self.reads).add(name)
+        if target and name.name == "pg_settings":
+            # A rule of this view turns an UPDATE into set_config().
+            self.classes |= {C.SESSION, C.ROLE}
+            self.settings.append(Setting(None, None, False))
+            self.literals = True
         self.aliases.add(var.relname)
         if var.HasField("alias"):
             self.aliases.add(var.alias.aliasname)
