@@ -1,11 +1,13 @@
 """Runs a long command with a line now and then, and shows its output only if it fails."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +33,7 @@ def run_long(
     """
     progress(f"{what} (about {_clock(expected_seconds)} on two cores)")
     started = time.monotonic()
-    with tempfile.TemporaryFile() as output:
+    with tempfile.TemporaryFile() as output, _ended_as_interrupted():
         child = subprocess.Popen(
             command,
             cwd=cwd,
@@ -60,6 +62,26 @@ def run_long(
                 f"{what}: `{' '.join(command[:3])} …` failed with exit code {code}:\n" + "\n".join(lines)
             )
     progress(f"{what}: done after {_clock(int(time.monotonic() - started))}")
+
+
+@contextlib.contextmanager
+def _ended_as_interrupted() -> Generator[None]:
+    """SIGTERM and SIGHUP raise SystemExit meanwhile: by default they would end us without a look at the child."""
+
+    def leave(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():  # only that one may set handlers
+        yield
+        return
+    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _clock(seconds: int) -> str:

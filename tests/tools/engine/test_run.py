@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +14,7 @@ import pytest
 from tools.engine.cache import ProvideError
 from tools.engine.run import run_long
 
+ROOT = Path(__file__).resolve().parents[3]
 Said = tuple[list[str], Callable[[str], None]]
 
 
@@ -59,3 +62,28 @@ def test_an_interruption_ends_the_whole_group(tmp_path: Path, said: Said) -> Non
     while Path(f"/proc/{pid.read_text().strip()}").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not Path(f"/proc/{pid.read_text().strip()}").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_being_ended_ends_the_command_too(tmp_path: Path, number: signal.Signals) -> None:
+    pid = tmp_path / "pid"
+    script = (
+        "import os, pathlib\n"
+        "from tools.engine.run import run_long\n"
+        f"run_long(['sh', '-c', 'echo $$ > {pid}; exec sleep 60'], cwd=pathlib.Path('/'), env=os.environ,"
+        " what='x', expected_seconds=1, progress=lambda line: None)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT) as process:
+        assert _within(20, lambda: pid.exists() and pid.read_text().endswith("\n"))
+        process.send_signal(number)
+        assert process.wait(20) == 128 + number
+    assert _within(10, lambda: not Path(f"/proc/{pid.read_text().strip()}").exists())
+
+
+def _within(seconds: float, condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
