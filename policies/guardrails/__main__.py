@@ -1,4 +1,4 @@
-"""The policy pack: `pulumi preview --policy-pack policies/guardrails`. The rules are plain functions, tested as such."""
+"""The policy pack: `pulumi preview --policy-pack policies/guardrails`. Its rules are plain functions with tests."""
 
 from collections.abc import Callable
 

@@ -22,7 +22,8 @@ class Relation(msgspec.Struct, frozen=True, array_like=True):
     kind: str
     columns: list[Column]
     sources: list[tuple[int, int]] = []
-    """For views: (oid, attnum) of every column that the view's query refers to (pg_depend), attnum 0 for the whole."""
+    """For views: (oid, attnum) of every column that the view's query refers to (pg_depend), attnum 0 for the whole. A
+    function that did not come with the server stands there as (its oid, 0): no one can tell what it reads."""
 
 
 class Catalogue(msgspec.Struct, frozen=True):
@@ -40,3 +41,5 @@ class Catalogue(msgspec.Struct, frozen=True):
     """(schema, name) of every function outside pg_catalog and information_schema."""
     inherits: list[tuple[int, int]] = []
     """(child oid, parent oid) of every partition and inheriting table (pg_inherits): who reads a parent reads it."""
+    generated: list[tuple[int, int, int]] = []
+    """(oid, attnum, attnum of a column it is computed from) of every generated column (pg_depend)."""

@@ -1,9 +1,10 @@
 """The masks of a target, compiled: which columns of which relations come back masked, and how.
 
-How this works: a catalogue's relations are matched once. From the columns that a mask names, it
-spreads: a view (or materialised view) that refers to a masked column has all of its columns masked, since its catalogue
-entry does not say which of them shows it; partitions and inheriting tables share the masks of their parent's columns,
-both ways, by name. `names` masks are masks of every column so called, beside being masks of labels.
+How this works: a catalogue's relations are matched once. From the columns that a mask names, it spreads: a view (or
+materialised view) that refers to a masked column has all of its columns masked, since its catalogue entry does not say
+which of them shows it; partitions and inheriting tables share the masks of their parent's columns, both ways, by name;
+generated columns have the masks of what they are computed from. `names` masks are masks of every column so called,
+beside being masks of labels.
 """
 
 from __future__ import annotations
@@ -97,6 +98,11 @@ class Masks:
                 if method is not None and strictest((method, whole.get(oid))) is not whole.get(oid):
                     whole[oid], changed = method, True
             changed = self._inherit(index, numbers, whole) or changed
+            for oid, column, source in index.generated:
+                own = numbers.get(oid, {})
+                method = strictest((own.get(source), own.get(column)))
+                if method is not None and method is not own.get(column):
+                    own[column], changed = method, True
         by_oid = {
             oid: _masked(relation, numbers.get(oid, {}), whole.get(oid))
             for oid, relation in index.relations.items()

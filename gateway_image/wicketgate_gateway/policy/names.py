@@ -72,6 +72,7 @@ class CatalogueIndex:
         for schema, name in catalogue.functions:
             functions.setdefault(name, set()).add(schema)
         self.functions: Mapping[str, frozenset[str]] = {n: frozenset(s) for n, s in functions.items()}
+        self.generated: tuple[tuple[int, int, int], ...] = tuple((o, c, s) for o, c, s in catalogue.generated)
         self.inherits: tuple[tuple[int, int], ...] = tuple((c, p) for c, p in catalogue.inherits)
         kin: dict[Name, set[Name]] = {}
         for pair in catalogue.inherits:

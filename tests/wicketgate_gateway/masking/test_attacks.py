@@ -39,6 +39,12 @@ CREATE FUNCTION leak() RETURNS SETOF text LANGUAGE sql AS 'SELECT email FROM cus
 CREATE FUNCTION leak_one(customers) RETURNS text LANGUAGE sql AS 'SELECT $1.email';
 CREATE FUNCTION copy_out(text) RETURNS text LANGUAGE sql AS 'SELECT $1';
 CREATE PROCEDURE show(INOUT x text) LANGUAGE plpgsql AS 'BEGIN SELECT email INTO x FROM customers LIMIT 1; END';
+CREATE VIEW called AS SELECT 1 AS one, leak() AS what;
+CREATE TABLE made (id int, email text, domain text GENERATED ALWAYS AS (upper(email)) STORED);
+INSERT INTO made (id, email) VALUES (1, '{SECRET}');
+CREATE TABLE long (id int, email text);
+ALTER TABLE long ALTER email SET STORAGE EXTERNAL;
+INSERT INTO long VALUES (1, repeat('{SECRET}', 500));
 ANALYZE;
 """
 CATALOGUE = """
@@ -46,7 +52,8 @@ SELECT c.oid::int, n.nspname, c.relname, c.relkind::text,
   ARRAY(SELECT ROW(attnum, attname, atttypid::int) FROM pg_attribute
         WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped ORDER BY attnum),
   ARRAY(SELECT DISTINCT ROW(d.refobjid::int, d.refobjsubid) FROM pg_rewrite r JOIN pg_depend d ON d.objid = r.oid
-        AND d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> c.oid
+        AND d.classid = 'pg_rewrite'::regclass AND d.refobjid <> c.oid
+        AND (d.refclassid = 'pg_class'::regclass OR (d.refclassid = 'pg_proc'::regclass AND d.refobjid >= 16384))
         WHERE r.ev_class = c.oid)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
@@ -57,7 +64,8 @@ rules:
   - allow: {sql: {statements: [write, ddl, procedural, file, maintenance, grant]}}
   - allow: {sql: {functions: ["*", "*.*"]}}
 mask:
-  - {columns: ["public.customers.email", "public.people.email"], with: partial}
+  - {columns: ["public.customers.email", "public.people.email", "public.made.email"], with: partial}
+  - {columns: ["public.long.email"], with: partial}
 """
 
 
@@ -142,7 +150,15 @@ def real(dsn: str) -> Catalogue:
         functions = connection.execute(
             "SELECT nspname, proname FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace WHERE p.oid >= 16384"
         ).fetchall()
-        return Catalogue("1", "18", relations, [r[0] for r in system], functions, inherits.fetchall())
+        generated = connection.execute(
+            "SELECT adrelid::int, adnum, refobjsubid FROM pg_attrdef d JOIN pg_attribute ON attrelid = adrelid"
+            " AND attnum = adnum AND attgenerated <> '' JOIN pg_depend ON classid = 'pg_attrdef'::regclass"
+            " AND objid = d.oid AND refclassid = 'pg_class'::regclass AND refobjid = adrelid AND refobjsubid > 0"
+            " AND refobjsubid <> adnum"
+        ).fetchall()
+        assert generated
+        names = [r[0] for r in system]
+        return Catalogue("1", "18", relations, names, functions, inherits.fetchall(), generated)
 
 
 @pytest.fixture
@@ -246,6 +262,18 @@ SELECT c.leak_one FROM customers c
 SELECT leak_one FROM customers
 SELECT copy_out(email) FROM customers
 CALL show('x')
+SELECT what FROM called
+SELECT lower(what) FROM called
+SELECT domain FROM made
+SELECT lower(domain) FROM made
+SELECT id, domain::int FROM made
+DELETE FROM vip v RETURNING v
+UPDATE vip v SET since = 3 RETURNING v::text
+CREATE TABLE more () INHERITS (customers); SELECT lower(email) FROM more
+CREATE TABLE more (LIKE customers); INSERT INTO more SELECT * FROM customers; SELECT lower(email) FROM more
+ALTER TABLE orders INHERIT customers
+CREATE TABLE more PARTITION OF people FOR VALUES IN (2); UPDATE people SET id = 2; SELECT lower(email) FROM more
+SELECT substr(email, 1, 22) FROM long
 SELECT * FROM pg_stats
 SELECT most_common_vals FROM pg_catalog.pg_stats WHERE tablename = 'customers'
 SELECT s FROM pg_stats s
@@ -390,6 +418,19 @@ def test_what_holds_no_masked_value_comes_unmasked(gate: Gate, text: str):
     if text.startswith("SELECT count(*) FROM customers"):
         expected = ["2"]  # with the inheriting table's row
     assert seen == expected
+
+
+@pytest.mark.parametrize("what", ["chunk_data", "encode(chunk_data, 'escape')", "*"])
+def test_where_long_values_are_stored_they_are_masked_too(gate: Gate, what: str):
+    row = gate.connection.execute(
+        "SELECT reltoastrelid::regclass::text FROM pg_class WHERE relname = 'long'"
+    ).fetchone()
+    assert row is not None
+    text = f"SELECT {what} FROM {row[0]} t"
+    assert SECRET[:9] in str(gate.connection.execute(text.encode()).fetchall())
+    how, seen = gate.run(text)
+    assert how == "ok"
+    assert not [value for value in seen if SECRET[:9] in value or SECRET[:9].encode().hex() in value]
 
 
 def test_without_a_catalogue_every_users_column_is_masked(gate: Gate):

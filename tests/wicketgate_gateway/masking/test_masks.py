@@ -96,6 +96,16 @@ class TestViews:
         assert found.by_name[Name("public", "t")].whole is None
 
 
+def test_a_generated_column_has_the_masks_of_what_it_is_computed_from(make_catalogue):
+    catalogue = make_catalogue(
+        "t(id, email, lowered, half, other)", "v:v(x) < t.half", generated=[(20000, 3, 2), (20000, 4, 3), (20000, 5, 1)]
+    )
+    assert masked(masks("public.t.email"), catalogue) == {
+        "public.t": {"email": "partial", "lowered": "partial", "half": "partial"},
+        "public.v": {"x": "partial"},
+    }
+
+
 class TestInheritance:
     def test_masks_go_down_and_up_by_name(self, make_catalogue):
         catalogue = make_catalogue(

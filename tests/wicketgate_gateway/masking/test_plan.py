@@ -1,8 +1,11 @@
 """Which result columns are masked, and what masks forbid. The attacks on a real server are in test_attacks.py."""
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from wicketgate_gateway.contract.policy import MaskMethod
+from wicketgate_gateway.masking.masks import STRICTNESS
 from wicketgate_gateway.policy.operation import SessionFacts
 from wicketgate_gateway.wire.postgres.messages import FieldDescription
 from wicketgate_gateway.wire.postgres.sql.facts import analyze
@@ -213,3 +216,33 @@ def test_what_would_not_is_allowed(gate, catalogue, text: str):
     prepared = {"p": analyze("SELECT id FROM customers").statements}
     verdict = gate(text, SessionFacts(catalogue=catalogue, prepared=prepared)).verdict
     assert verdict.allowed, verdict
+
+
+STRICT = {None: 0, **STRICTNESS}
+EXTRA = st.sampled_from(
+    [
+        "{columns: ['*.*.*'], with: partial}",
+        "{columns: [public.orders.item], with: null}",
+        "{columns: [public.customers.email], with: hash}",
+        "{names: [name], with: redact}",
+        "{names: ['*'], with: hash}",
+    ]
+)
+FIELDS = [
+    column(oid, n, name) for oid in (CUSTOMERS, ORDERS, VIEW, UNKNOWN, SYSTEM) for n, name in ((1, "x"), (2, "name"))
+]
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(extra=st.lists(EXTRA, max_size=3), text=st.sampled_from([*UNTRACED, *REFUSED]))
+def test_another_mask_never_shows_more(decider, catalogue, extra: list[str], text: str):
+    session = SessionFacts(catalogue=catalogue, prepared={"p": analyze("SELECT email FROM customers").statements})
+    before = decider(POLICY, catalogue=catalogue)(text, session).verdict
+    more = POLICY + "".join(f"  - {mask}\n" for mask in extra)
+    after = decider(more, catalogue=catalogue)(text, session).verdict
+    assert before.allowed or not after.allowed
+    if after.allowed:
+        fields = [*FIELDS, column(0, 0)]
+        pairs = zip(before.masks.columns(fields), after.masks.columns(fields), strict=True)
+        assert all(STRICT[a] <= STRICT[b] for a, b in pairs)
+        assert after.masks.hides_errors or not before.masks.hides_errors
