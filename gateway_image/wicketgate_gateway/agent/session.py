@@ -2,7 +2,8 @@
 
 How this works: the log-in is a task; after it everything is callbacks. A target that does not take more keeps its
 session's credit, and a gateway that does not take more has the target's socket left unread: neither holds up another
-session.
+session. When the gateway ends a session that the target does not end by itself shortly after (it was told Terminate),
+what may still run there is cancelled: a bot that was cut off leaves nothing running.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from wicketgate_gateway.wire.postgres.messages import ProtocolError
 from wicketgate_gateway.wire.postgres.startup import LoginRefusedError, ParameterRefusedError
 
 LOGIN_SECONDS = 20.0
+GRACE_SECONDS = 0.5
 
 log = structlog.get_logger("wicketgate.agent")
 
@@ -107,9 +109,19 @@ class Session:
     def _stream_ended(self, reason: str) -> None:
         for task in self._tasks:
             task.cancel()
-        if self._connection is not None:
-            # What the client sent last (a Terminate, most often) still goes out.
-            self._connection.close()
+        if self._connection is None:
+            self._done()
+            return
+        # What the client sent last (a Terminate, most often) still goes out; what the server says is for nobody now.
+        self._connection.relay(_nothing, self._done, lambda: None)
+        self._stream_writable()
+        self._start(self._let_go(self._connection))
+
+    async def _let_go(self, connection: TargetConnection) -> None:
+        await asyncio.sleep(GRACE_SECONDS)
+        if not connection.ended and self._key is not None:
+            await self._cancel(self._key)
+        connection.close()
         self._done()
 
     def _control(self, message: Control) -> None:
@@ -156,4 +168,4 @@ class Session:
         on_done(self)
 
 
-def _nothing(_: Session) -> None: ...
+def _nothing(_: object) -> None: ...

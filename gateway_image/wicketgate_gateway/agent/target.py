@@ -24,6 +24,8 @@ from wicketgate_gateway.wire.postgres import startup
 from wicketgate_gateway.wire.postgres.startup import LoggedIn, Login
 
 DIAL_SECONDS = 10.0
+CLOSE_SECONDS = 10.0
+"""The time that a target has to take what is buffered at the end."""
 _HIGH_WATER = 256 * 1024
 
 
@@ -62,6 +64,11 @@ class TargetConnection(asyncio.Protocol):
             raise ConnectionError("not connected")
         return self._transport
 
+    @property
+    def ended(self) -> bool:
+        """Whether the connection is over."""
+        return self._ended
+
     def upgraded(self, transport: asyncio.Transport) -> None:
         """Takes the TLS transport that replaced the plain one."""
         self._transport = transport
@@ -94,8 +101,9 @@ class TargetConnection(asyncio.Protocol):
     def close(self) -> None:
         """Closes after what is buffered has gone out; no callback is called from here on."""
         self._on_data = self._on_end = self._on_drained = None
-        if self._transport is not None:
+        if self._transport is not None and not self._ended:
             self._transport.close()
+            self._loop.call_later(CLOSE_SECONDS, self._transport.abort)
 
     def abort(self) -> None:
         """Closes at once."""

@@ -1,10 +1,11 @@
 """What Graph says of a service principal: enabled or not, and in which of the policies' groups.
 
 How this works: `accountEnabled` and `checkMemberGroups` (transitive, at most 20 groups a call) are asked together and
-kept for a minute at most, counted from before the question. One question per principal is in flight; others wait for
-the same answer. Without an answer that is young enough the principal is refused. Claims are never a source of groups,
-and no link found in one is followed. Source: Microsoft Graph v1.0, `servicePrincipal` and `checkMemberGroups`;
-permission `Application.Read.All`.
+kept for a minute at most, counted from before the question. From half that age on, whoever asks gets the kept answer
+and has it asked anew in the background, so that one stray failure of Graph ends nobody's session. One question per
+principal is in flight; others wait for the same answer. Without an answer that is young enough the principal is
+refused. Claims are never a source of groups, and no link found in one is followed. Source: Microsoft Graph v1.0,
+`servicePrincipal` and `checkMemberGroups`; permission `Application.Read.All`.
 """
 
 from __future__ import annotations
@@ -76,8 +77,12 @@ class GroupResolver:
         Raises Refused: `bot-disabled` (disabled, deleted or unknown) or `graph-unavailable`.
         """
         answer = self._cache.get(object_id)
-        if answer is None or self._clock() - answer.at >= self._max_age or not asked <= answer.asked:
-            answer = await self._ask_once(object_id, asked)
+        age = self._clock() - answer.at if answer is not None else self._max_age
+        if answer is None or age >= self._max_age or not asked <= answer.asked:
+            # Shielded: the first asker hanging up must not fail those who wait with it.
+            answer = await asyncio.shield(self._ask_once(object_id, asked))
+        elif age >= self._max_age / 2:
+            self._ask_once(object_id, asked)
         if not answer.enabled:
             raise Refused(
                 "bot-disabled",
@@ -86,14 +91,13 @@ class GroupResolver:
             )
         return answer.groups & asked
 
-    async def _ask_once(self, object_id: str, asked: frozenset[str]) -> Membership:
+    def _ask_once(self, object_id: str, asked: frozenset[str]) -> asyncio.Task[Membership]:
         running = self._asking.get(object_id)
         if running is None or not asked <= running[0]:
             task = asyncio.get_running_loop().create_task(self._ask(object_id, asked))
             self._asking[object_id] = running = (asked, task)
             task.add_done_callback(lambda done: self._asked(object_id, done))
-        # Shielded: the first asker hanging up must not fail those who wait with it.
-        return await asyncio.shield(running[1])
+        return running[1]
 
     def _asked(self, object_id: str, task: asyncio.Task[Membership]) -> None:
         if object_id in self._asking and self._asking[object_id][1] is task:

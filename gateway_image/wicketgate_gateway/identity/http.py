@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ssl
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple, TypeAlias
 
 import httpx2
 
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.gateway import Entra
-from wicketgate_gateway.identity.keys import Fetcher
+
+Fetcher: TypeAlias = Callable[[str], Awaitable[bytes]]
+"""GETs an https address and gives the body of a 200 answer; raises WicketgateError for anything else."""
 
 SECONDS = 10.0
 MAX_BODY = 1024 * 1024

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -19,6 +19,7 @@ from joserfc.jwk import RSAKey
 
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.gateway import Entra
+from wicketgate_gateway.identity.http import Fetcher
 
 REFRESH_SECONDS = 3600.0
 KEEP_SECONDS = 86400.0
@@ -27,9 +28,6 @@ RETRY_SECONDS = 5.0
 """The least time between fetches while there is no usable set at all."""
 MAX_KEYS = 100
 MIN_BITS = 2048
-
-Fetcher = Callable[[str], Awaitable[bytes]]
-"""GETs an https address and gives the body of a 200 answer; raises WicketgateError for anything else."""
 
 log = structlog.get_logger("wicketgate.identity")
 
@@ -76,9 +74,9 @@ class KeyCache:
             if now - self._tried >= RETRY_SECONDS or self._task is not None:
                 refresh = self._refresh()
                 if key is None or age >= KEEP_SECONDS:
-                    await refresh
+                    await asyncio.shield(refresh)
         elif key is None and self._may_look_again(now):
-            await self._refresh()
+            await asyncio.shield(self._refresh())
         if self._clock() - self._fetched >= KEEP_SECONDS:
             raise KeysUnavailableError("Entra's signing keys cannot be fetched", remedy="check network, proxy and CA")
         return self._keys.get(kid)
@@ -91,12 +89,12 @@ class KeyCache:
         self._asked_for_unknown = now
         return True
 
-    def _refresh(self) -> asyncio.Future[None]:
+    def _refresh(self) -> asyncio.Task[None]:
+        """The fetch that runs. Await it shielded: the first asker hanging up must not fail those who wait with it."""
         if self._task is None:
             self._tried = self._clock()
             self._task = asyncio.get_running_loop().create_task(self._load())
-        # Shielded: the first asker hanging up must not fail those who wait with it.
-        return asyncio.shield(self._task)
+        return self._task
 
     async def _load(self) -> None:
         try:

@@ -23,7 +23,8 @@ from joserfc.errors import JoseError
 
 from wicketgate_gateway.contract.gateway import Entra
 from wicketgate_gateway.identity.errors import Refused
-from wicketgate_gateway.identity.keys import Fetcher, KeyCache, KeysUnavailableError, issuer_of
+from wicketgate_gateway.identity.http import Fetcher
+from wicketgate_gateway.identity.keys import KeyCache, KeysUnavailableError, issuer_of
 
 MAX_TOKEN = 16 * 1024
 MAX_HEADER = 512

@@ -217,7 +217,7 @@ class AgentRegistry:
         self.on_catalogue: list[Callable[[str, Catalogue], None]] = []
         """Called with a target's name and its new catalogue."""
         self._config = config
-        self._every = seconds(config.limits.groups_cache)
+        self._every = seconds(config.limits.groups_cache) / 2
         self._strangers: set[_Tunnel] = set()
         self._tunnels: dict[str, list[_Tunnel]] = {}
         self._catalogues: dict[str, Catalogue] = {}

@@ -85,6 +85,17 @@ async def test_cancel_reaches_the_running_statement(world: Any, running: Any, ev
     assert messages.read_report(client.messages[-2][1])["C"] == "57014"
 
 
+async def test_what_a_session_left_running_is_cancelled(world: Any, running: Any, eventually: Eventually) -> None:
+    await connected(world, running, eventually)
+    stream, _ = await world.registry.open("orders-db", opening(application_name="left"))
+    stream.send(messages.query("SELECT pg_sleep(60)"))
+    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'left'"
+    await eventually(lambda: world.postgres.sql(count + " AND state = 'active'").strip() == "1")
+    stream.close("the bot was disabled")
+    await eventually(lambda: world.postgres.sql(count).strip() == "0")
+    await eventually(lambda: not world.link.sessions)
+
+
 async def test_a_bulk_answer_and_a_quick_one_beside_it(world: Any, running: Any, eventually: Eventually) -> None:
     await connected(world, running, eventually)
     bulk, _ = await world.registry.open("orders-db", opening())

@@ -77,6 +77,11 @@ async def refused(resolver: GroupResolver, asked: frozenset[str] = frozenset({"g
     return error.value.code
 
 
+async def settled(resolver: GroupResolver) -> None:
+    await asyncio.gather(*[task for _, task in resolver._asking.values()], return_exceptions=True)
+    await asyncio.sleep(0)
+
+
 async def test_groups_of_those_asked_for_and_no_others(server: Graph) -> None:
     assert await server.resolver().groups_of(OID, frozenset({"g1", "g2"})) == {"g1"}
     assert server.requests == [
@@ -100,11 +105,23 @@ async def test_without_groups_only_the_account_is_asked_for(server: Graph) -> No
 async def test_an_answer_is_kept_for_its_age_and_no_longer(server: Graph, clock: Any) -> None:
     resolver = server.resolver()
     await resolver.groups_of(OID, frozenset({"g1"}))
-    clock.now += 59
+    clock.now += 29
     await resolver.groups_of(OID, frozenset({"g1"}))
     assert len(server.requests) == 2
-    clock.now += 1
+    clock.now += 31
     server.member_of = set()
+    assert await resolver.groups_of(OID, frozenset({"g1"})) == frozenset()
+
+
+async def test_from_half_its_age_it_is_asked_anew_in_the_background(server: Graph, clock: Any) -> None:
+    resolver = server.resolver()
+    await resolver.groups_of(OID, frozenset({"g1"}))
+    server.member_of = set()
+    clock.now += 30
+    for _ in range(5):
+        assert await resolver.groups_of(OID, frozenset({"g1"})) == {"g1"}
+    await settled(resolver)
+    assert len(server.requests) == 4
     assert await resolver.groups_of(OID, frozenset({"g1"})) == frozenset()
 
 
@@ -206,8 +223,10 @@ async def test_an_outage_is_bridged_by_a_young_answer_alone(server: Graph, clock
     resolver = server.resolver()
     await resolver.groups_of(OID, frozenset({"g1"}))
     server.answers = [httpx2.Response(503)] * 99
-    clock.now += 59
-    assert await resolver.groups_of(OID, frozenset({"g1"})) == {"g1"}
+    for _ in range(2):
+        clock.now += 29.5
+        assert await resolver.groups_of(OID, frozenset({"g1"})) == {"g1"}
+        await settled(resolver)
     clock.now += 1
     assert await refused(resolver) == "graph-unavailable"
 
