@@ -26,6 +26,8 @@ from wicketgate_gateway.wire.postgres.startup import LoggedIn, Login
 DIAL_SECONDS = 10.0
 CLOSE_SECONDS = 10.0
 """The time that a target has to take what is buffered at the end."""
+MAX_CHUNKS = 16
+"""Chunks (of at most 256 KiB) that wait to be read before the socket is left alone."""
 _HIGH_WATER = 256 * 1024
 
 
@@ -51,6 +53,7 @@ class TargetConnection(asyncio.Protocol):
         self._chunks: deque[bytes] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._ended = False
+        self._unread = False
         self._on_data: Callable[[bytes], None] | None = None
         self._on_end: Callable[[], None] | None = None
         self._on_drained: Callable[[], None] | None = None
@@ -81,7 +84,10 @@ class TargetConnection(asyncio.Protocol):
                 raise ConnectionError("the target closed the connection")
             self._waiter = self._loop.create_future()
             await self._waiter
-        return self._chunks.popleft()
+        chunk = self._chunks.popleft()
+        if self._unread and len(self._chunks) < MAX_CHUNKS:
+            self._read_on()
+        return chunk
 
     def relay(
         self, on_data: Callable[[bytes], None], on_end: Callable[[], None], on_drained: Callable[[], None]
@@ -90,6 +96,7 @@ class TargetConnection(asyncio.Protocol):
         self._on_data, self._on_end, self._on_drained = on_data, on_end, on_drained
         while self._chunks:
             on_data(self._chunks.popleft())
+        self._read_on()
         if self._ended:
             self._loop.call_soon(on_end)
 
@@ -124,6 +131,10 @@ class TargetConnection(asyncio.Protocol):
             self._on_data(data)
         else:
             self._chunks.append(data)
+            if len(self._chunks) >= MAX_CHUNKS and not self._unread:
+                # Nobody takes it yet, and a target must not fill our memory.
+                self._unread = True
+                self.transport.pause_reading()
             self._wake()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -142,6 +153,11 @@ class TargetConnection(asyncio.Protocol):
         self.paused = False
         if self._on_drained is not None:
             self._on_drained()
+
+    def _read_on(self) -> None:
+        if self._unread and not self._ended:
+            self._unread = False
+            self.transport.resume_reading()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

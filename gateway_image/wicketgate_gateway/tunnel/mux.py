@@ -39,6 +39,7 @@ HIGH_WATER = 256 * 1024
 MAX_BACKLOG = 8 * 1024 * 1024
 """Unsent control frames above which the peer counts as not reading."""
 MAX_MESSAGE = 4 * 1024 * 1024
+MAX_PARTS = 2 * MAX_MESSAGE // CHUNK_BYTES
 MAX_FIRST_MESSAGE = 64 * 1024
 """The longest message before the peer has proved who it is."""
 MAX_STREAMS = 10_000
@@ -64,6 +65,7 @@ class Stream:
 
     __slots__ = (
         "_active",
+        "_assembled",
         "_assembly",
         "_blocked",
         "_closing",
@@ -99,6 +101,7 @@ class Stream:
         self._blocked = False
         self._closing: str | None = None
         self._assembly: list[bytes] = []
+        self._assembled = 0
         self._stash: list[bytes] = []
 
     def __repr__(self) -> str:
@@ -226,12 +229,14 @@ class Stream:
         """The message that this frame completes, or None. Raises FrameError."""
         if kind == _PART or self._assembly:
             self._assembly.append(payload)
-            if sum(map(len, self._assembly)) > limit:
+            self._assembled += len(payload)
+            if self._assembled > limit or len(self._assembly) > MAX_PARTS:
                 raise frames.FrameError("a message over its limit")
             if kind == _PART:
                 return None
             payload = b"".join(self._assembly)
             self._assembly.clear()
+            self._assembled = 0
         if len(payload) > limit:
             raise frames.FrameError("a message over its limit")
         try:

@@ -1,6 +1,7 @@
 """Log-ins to the real server, over TLS and without, and the ways in which they fail."""
 
 import asyncio
+import contextlib
 import ssl
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,37 @@ async def test_a_server_that_says_nothing(agent_target: AgentTarget, monkeypatch
     server, port = await serve(handle)
     with pytest.raises(TargetError, match="did not answer"):
         await target(agent_target, address=f"127.0.0.1:{port}", tls=TlsMode.VERIFY_FULL).log_in({})
+    server.close()
+
+
+async def test_a_target_that_floods_the_log_in_is_left_unread(
+    agent_target: AgentTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = [0]
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        with contextlib.suppress(ConnectionError):
+            while sent[0] < 100_000_000:
+                writer.write(b"x" * 100_000)
+                sent[0] += 100_000
+                await writer.drain()
+        writer.close()
+
+    server, port = await serve(handle)
+    connection = await target(agent_target, address=f"127.0.0.1:{port}", tls=TlsMode.DISABLE).connect()
+    connection.write(b"begin")
+    before = -1
+    while before != sent[0]:
+        before = sent[0]
+        await asyncio.sleep(0.1)
+    assert sent[0] < 30_000_000
+    got: list[int] = []
+    ended = asyncio.Event()
+    connection.relay(lambda data: got.append(len(data)), ended.set, lambda: None)
+    async with asyncio.timeout(20):
+        await ended.wait()
+    assert sum(got) == 100_000_000
     server.close()
 
 

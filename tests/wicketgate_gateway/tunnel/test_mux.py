@@ -344,6 +344,11 @@ async def test_attack_an_endless_message() -> None:
     assert "over its limit" in (await attacked(*[part] * 3)).lost[0]
 
 
+async def test_attack_a_message_in_endlessly_many_parts() -> None:
+    parts = frames.frame(frames.CONTROL_PART, 0, b"x") * (mux.MAX_PARTS + 1)
+    assert "over its limit" in (await attacked(parts)).lost[0]
+
+
 async def test_attack_too_many_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mux, "MAX_STREAMS", 2)
     message = mux._encode(OPEN)
