@@ -86,6 +86,8 @@ def _server(app: Asgi, leaf: LeafFiles, ready: Callable[[], None]) -> _Server:
         log_config=None,
         access_log=False,
         server_header=False,
+        # Clients poll every few seconds over kept connections; one that closes just then looks like a failure.
+        timeout_keep_alive=75,
         timeout_graceful_shutdown=1,
         log_level="critical",
         ssl_certfile=str(leaf.cert_file),

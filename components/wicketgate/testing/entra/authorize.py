@@ -61,6 +61,7 @@ async def authorize(core: Core, request: Request) -> Response:
     kept = ("client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge", "code_challenge_method")
     pending = {name: values[name] for name in kept if name in values} | {"mode": mode}
     key = secrets.token_urlsafe(32)
+    core.directory.store.drop_old(_PENDING, _CODE_LIFE)
     core.directory.store.put(_PENDING, {"id": key, "_created": time.time(), **pending})
     title = f"Sign in to {client['displayName']}"
     return page(title, people_form(core, f"/{core.tenant}/login", {"request": key}))
@@ -88,6 +89,7 @@ async def pick(core: Core, request: Request) -> Response:
         )
     code = f"1.{secrets.token_urlsafe(48)}"
     kept = {name: value for name, value in pending.items() if name not in ("id", "_created", "state", "mode")}
+    store.drop_old(_CODE, 2 * _CODE_LIFE)  # twice, so that an expired one is still called expired
     store.put(_CODE, {"id": secret_digest(code), "_created": time.time(), "user": user["id"], "used": False, **kept})
     back = {"code": code, "session_state": tokens.subject(user, client)} | _state_of(pending)
     return _send_back(pending["redirect_uri"], pending["mode"], back)

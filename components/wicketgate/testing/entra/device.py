@@ -42,6 +42,7 @@ async def device_code(core: Core, request: Request) -> Response:
         "user": None,
         "declined": False,
     }
+    core.directory.store.drop_old(_DEVICE, 2 * _DEVICE_LIFE)
     core.directory.store.put(_DEVICE, doc)
     where = f"{core.url}/common/oauth2/deviceauth"
     message = f"To sign in, use a web browser to open the page {where} and enter the code {user_code} to authenticate."

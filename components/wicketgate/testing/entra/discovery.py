@@ -12,9 +12,9 @@ from wicketgate.testing.entra.core import Core
 def openid_configuration(core: Core, *, v2: bool) -> dict[str, Any]:
     """`/{tenant}[/v2.0]/.well-known/openid-configuration`."""
     base = f"{core.url}/{core.tenant}"
-    oauth = f"{base}/oauth2/v2.0" if v2 else f"{base}/oauth2"
+    oauth = f"{base}/oauth2/v2.0"  # people sign in there for either version
     document: dict[str, Any] = {
-        "token_endpoint": f"{oauth}/token",
+        "token_endpoint": f"{oauth}/token" if v2 else f"{base}/oauth2/token",
         "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt"],
         "jwks_uri": f"{base}/discovery/v2.0/keys" if v2 else f"{base}/discovery/keys",
         "response_modes_supported": ["query", "fragment", "form_post"],

@@ -179,7 +179,7 @@ def _json(body: bytes) -> dict[str, Any]:
     if not body:
         return {}
     try:
-        value = json.loads(body)
+        value = json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise bad_request(
             "Unable to read JSON request payload. Please ensure Content-Type header is set and payload is of "
@@ -189,6 +189,10 @@ def _json(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise bad_request("Unable to read JSON request payload. Empty Payload. JSON content expected.", "BadRequest")
     return value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _get(view: View, target: Target, query: Query, asked: Asked) -> Answer:

@@ -93,6 +93,7 @@ def issue(core: Core, client: Doc, user_id: str, scope: str, how: str, nonce: st
     if "offline_access" in names:
         refresh = f"1.{secrets.token_urlsafe(64)}"
         kept = {"user": user_id, "client_id": client["appId"], "scope": scope, "how": how}
+        core.directory.store.drop_old(_REFRESH, _REFRESH_LIFE)
         core.directory.store.put(_REFRESH, {"id": secret_digest(refresh), "_created": time.time(), **kept})
         answer["refresh_token"] = refresh
     if "openid" in names:
@@ -101,3 +102,19 @@ def issue(core: Core, client: Doc, user_id: str, scope: str, how: str, nonce: st
         info = f'{{"uid":"{user_id}","utid":"{core.tenant}"}}'
         answer["client_info"] = jws.b64url(info.encode())
     return answer
+
+
+def userinfo(core: Core, claims: dict[str, Any]) -> dict[str, Any] | None:
+    """What `/oidc/userinfo` tells to the holder of a delegated Graph token with `openid`; None if it is none."""
+    user = core.directory.find("user", str(claims.get("oid")))
+    scopes = str(claims.get("scp", "")).split()
+    graph = core.directory.principal_of(GRAPH_APP_ID)
+    if user is None or graph is None or "openid" not in scopes:
+        return None
+    found: dict[str, Any] = {"sub": tokens.subject(user, graph)}
+    if "profile" in scopes:
+        names = {"name": "displayName", "given_name": "givenName", "family_name": "surname"}
+        found |= {name: user[source] for name, source in names.items() if user[source]}
+    if "email" in scopes and user["mail"]:
+        found["email"] = user["mail"]
+    return found

@@ -26,7 +26,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from wicketgate.testing.certs import CertificateAuthority, LeafFiles, client_context
-from wicketgate.testing.entra import admin, authorize, device, discovery, graph, login, people
+from wicketgate.testing.entra import admin, authorize, device, discovery, graph, login, people, tokens
 from wicketgate.testing.entra.builtin import furnish
 from wicketgate.testing.entra.core import Core
 from wicketgate.testing.entra.directory import Directory
@@ -74,6 +74,7 @@ def build_app(core: Core) -> Asgi:
         route("/{tenant}/oauth2/v2.0/authorize", authorize.authorize, "GET", "POST"),
         route("/{tenant}/oauth2/v2.0/devicecode", device.device_code, "POST"),
         route("/{tenant}/oauth2/v2.0/logout", sign_out, "GET"),
+        route("/oidc/userinfo", _userinfo, "GET", "POST"),
         route("/{tenant}/login", authorize.pick, "POST"),
         route(f"/{{tenant}}/v2.0{well_known}", _of_tenant(discovery.openid_configuration, v2=True), "GET"),
         route(f"/{{tenant}}{well_known}", _of_tenant(discovery.openid_configuration, v2=False), "GET"),
@@ -83,6 +84,17 @@ def build_app(core: Core) -> Asgi:
     for version in ("v1.0", "beta"):
         routes.insert(1, route(f"/{version}/{{path:path}}", graph.of_version(version), *graph_methods))
     return Starlette(routes=routes, exception_handlers={Exception: report_bug})
+
+
+async def _userinfo(core: Core, request: Request) -> Response:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    claims = tokens.verify_graph_token(core, token) if scheme.lower() == "bearer" else None
+    found = people.userinfo(core, claims) if claims else None
+    if found is None:
+        return JSONResponse(
+            {"error": "invalid_token"}, 401, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'}
+        )
+    return JSONResponse(found)
 
 
 async def _metadata(core: Core, _: Request) -> Response:

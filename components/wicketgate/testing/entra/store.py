@@ -9,6 +9,7 @@ import copy
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,12 @@ class Store:
                 for source in list(self._back.get(name, {}).get(key, ())):
                     self._forget(name, source, key)
             return True
+
+    def drop_old(self, kind: str, seconds: float) -> None:
+        """Forgets documents of a kind that are older: what anyone may create must not pile up."""
+        for doc in list(self.all(kind)):
+            if time.time() - doc.get("_created", 0.0) > seconds:
+                self.remove(kind, doc["id"])
 
     def link(self, name: str, source: str, target: str) -> bool:
         """Adds a link; False if it was there."""

@@ -22,7 +22,10 @@ _busy: set[tuple[int, str]] = set()
 
 
 def _properties(entity: Entity, body: Body, current: Doc | None = None) -> Body:
-    """The body's settable properties; `current` is the object to be changed, None at creation. Raises GraphError for unknown, read-only or missing ones."""
+    """The body's settable properties; `current` is the object to be changed, None at creation.
+
+    Raises GraphError for unknown, read-only or missing ones.
+    """
     known: Body = {}
     creating = current is None
     for name, value in body.items():

@@ -23,7 +23,7 @@ class TokenFiles:
 
     def add(self, projected: Projected) -> None:
         """Writes the file now and keeps it fresh. Raises OSError if it cannot be written."""
-        due = self._write(projected)
+        due = self.write(projected)
         with self._changed:
             self._due[str(projected.path)] = (projected, due)
             self._changed.notify()
@@ -42,7 +42,7 @@ class TokenFiles:
         for projected, _ in self._due.values():
             projected.path.unlink(missing_ok=True)
 
-    def _write(self, projected: Projected) -> float:
+    def write(self, projected: Projected) -> float:
         """Writes one file; the moment (monotonic) at which to do so again."""
         private_folder(projected.path.parent)
         started = time.monotonic()
@@ -65,7 +65,7 @@ class TokenFiles:
                     continue
             for projected in due:
                 try:
-                    again = self._write(projected)
+                    again = self.write(projected)
                 except OSError:
                     again = time.monotonic() + 1.0  # the folder may come back; the old token is still good
                 with self._changed:

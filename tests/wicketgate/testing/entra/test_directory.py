@@ -117,7 +117,7 @@ def test_deletion_takes_the_principal_and_restoring_brings_the_links_back(seeded
     assert deleted is not None
     assert deleted["deletedDateTime"]
     seeded.restore(deleted)
-    assert [one["displayName"] for one in seeded.groups_of(bot["id"])][0] == "inner"
+    assert next(one["displayName"] for one in seeded.groups_of(bot["id"])) == "inner"
     seeded.purge(application)
     assert seeded.deleted(application["id"]) is None
 

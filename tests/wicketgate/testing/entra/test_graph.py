@@ -56,13 +56,18 @@ async def sdk(entra: EntraEmulator, app_id: Callable[[str], str]) -> AsyncIterat
 async def test_msgraph_sdk_onboards_a_bot(entra: EntraEmulator, sdk: GraphServiceClient, app_id: Callable[[str], str],
                                           object_id: Callable[[str, str], str]) -> None:  # fmt: skip
     application = await sdk.applications.post(Application(display_name="sdk-bot"))
-    assert application and application.id and application.app_id
+    assert application
+    assert application.id
+    assert application.app_id
     principal = await sdk.service_principals.post(ServicePrincipal(app_id=application.app_id))
-    assert principal and principal.id and principal.account_enabled is True
+    assert principal
+    assert principal.id
+    assert principal.account_enabled is True
     group = await sdk.groups.post(
         Group(display_name="sdk-bots", mail_enabled=False, mail_nickname="sdk-bots", security_enabled=True)
     )
-    assert group and group.id
+    assert group
+    assert group.id
     reference = ReferenceCreate(odata_id=f"{entra.graph}/v1.0/directoryObjects/{principal.id}")
     await sdk.groups.by_group_id(group.id).members.ref.post(reference)
 
@@ -72,17 +77,24 @@ async def test_msgraph_sdk_onboards_a_bot(entra: EntraEmulator, sdk: GraphServic
             name="main", issuer="https://issuer.example", subject="s", audiences=["api://AzureADTokenExchange"]
         )
     )
-    assert made and made.id
+    assert made
+    assert made.id
     by_name = await sdk.applications_with_app_id(application.app_id).get()
-    assert by_name and by_name.id == application.id
+    assert by_name
+    assert by_name.id == application.id
 
     body = CheckMemberGroupsPostRequestBody(group_ids=[group.id, object_id("group", "reviewers")])
     found = await sdk.service_principals.by_service_principal_id(principal.id).check_member_groups.post(body)
-    assert found and found.value == [group.id]
+    assert found
+    assert found.value == [group.id]
     typed = await sdk.groups.by_group_id(group.id).members.graph_service_principal.get()
-    assert typed and typed.value and [one.id for one in typed.value] == [principal.id]
+    assert typed
+    assert typed.value
+    assert [one.id for one in typed.value] == [principal.id]
     of = await sdk.service_principals.by_service_principal_id(principal.id).member_of.get()
-    assert of and of.value and isinstance(of.value[0], Group)
+    assert of
+    assert of.value
+    assert isinstance(of.value[0], Group)
 
     gate = object_id("servicePrincipal", "gate")
     assigned = await sdk.service_principals.by_service_principal_id(gate).app_role_assigned_to.post(
@@ -92,15 +104,18 @@ async def test_msgraph_sdk_onboards_a_bot(entra: EntraEmulator, sdk: GraphServic
             app_role_id=uuid.UUID("5b1e0a52-7a53-4c0e-9a55-3f2e6b1d8c40"),
         )
     )
-    assert assigned and assigned.principal_type == "ServicePrincipal"
+    assert assigned
+    assert assigned.principal_type == "ServicePrincipal"
 
     owners = await sdk.applications.by_application_id(application.id).owners.get()
-    assert owners and owners.value
+    assert owners
+    assert owners.value
     assert [one.id for one in owners.value] == [object_id("servicePrincipal", "wicketgate-deployer")]
 
     await sdk.service_principals.by_service_principal_id(principal.id).patch(ServicePrincipal(account_enabled=False))
     again = await sdk.service_principals.by_service_principal_id(principal.id).get()
-    assert again and again.account_enabled is False
+    assert again
+    assert again.account_enabled is False
     await sdk.applications.by_application_id(application.id).delete()
     with pytest.raises(APIError) as refused:
         await sdk.service_principals.by_service_principal_id(principal.id).get()
@@ -342,7 +357,7 @@ def test_errors_are_graphs(graph: httpx2.Client, web: httpx2.Client) -> None:
         ("POST", "/v1.0/domains", 405),
     ):
         assert graph.request(method, path).status_code == status, (method, path)
-    for body in (b"{", b"[]", b"\xff", b'"x"', b"[" * 100_000):
+    for body in (b"{", b"[]", b"\xff", b'"x"', b'{"displayName": NaN}', b"[" * 100_000):
         assert graph.post("/v1.0/applications", content=body).status_code == 400
 
 

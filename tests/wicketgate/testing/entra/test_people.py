@@ -63,6 +63,15 @@ def test_graph_knows_me(app_id: AppId, web: httpx2.Client, get_code: GetCode, re
     assert (me["userPrincipalName"], "accountEnabled" in me) == ("ada@contoso.example", False)
 
 
+def test_userinfo(entra: EntraEmulator, app_id: AppId, web: httpx2.Client, get_code: GetCode, redeem: Redeem) -> None:
+    form = get_code(app_id("cli"), scope="openid profile email User.Read")
+    token = redeem(app_id("cli"), form).json()["access_token"]
+    told = web.get("/oidc/userinfo", headers={"Authorization": f"Bearer {token}"}).json()
+    assert (told["name"], told["email"], set(told)) == ("Ada", "ada@contoso.example", {"sub", "name", "email"})
+    for wrong in ("", "x", entra.graph_token(), entra.mint({"scp": "openid"})):
+        assert web.get("/oidc/userinfo", headers={"Authorization": f"Bearer {wrong}".strip()}).status_code == 401
+
+
 def test_refresh_tokens(
     app_id: AppId,
     object_id: ObjectId,

@@ -48,7 +48,8 @@ def test_the_deployer_holds_its_graph_roles(directory: Directory) -> None:
     apply_seed(directory, seed())
     deployer = directory.find_by("servicePrincipal", "displayName", DEPLOYER)
     graph = directory.principal_of(GRAPH_APP_ID)
-    assert deployer and graph
+    assert deployer
+    assert graph
     assert set(directory.role_values(deployer, graph)) == set(DEPLOYER_ROLES) <= set(GRAPH_ROLES)
     [credential] = directory.all("federatedIdentityCredential")
     assert credential["audiences"] == ["api://AzureADTokenExchange"]

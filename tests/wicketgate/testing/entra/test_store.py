@@ -1,6 +1,7 @@
 """Documents and links, across restarts."""
 
 import stat
+import time
 from pathlib import Path
 
 from wicketgate.testing.entra.store import Store
@@ -32,6 +33,14 @@ def test_everything_survives_a_restart_in_order(tmp_path: Path) -> None:
     assert again.targets("members", "g") == ["3", "2"]
     assert again.sources("members", "2") == ["g"]
     again.close()
+
+
+def test_old_documents_are_dropped() -> None:
+    store = Store()
+    store.put("code", {"id": "old", "_created": time.time() - 100})
+    store.put("code", {"id": "new", "_created": time.time() - 10})
+    store.drop_old("code", 60)
+    assert [doc["id"] for doc in store.all("code")] == ["new"]
 
 
 def test_links_are_unique() -> None:

@@ -146,6 +146,8 @@ def test_subject_is_pairwise_for_people_and_the_oid_for_bots(entra: EntraEmulato
     ada = directory.find("user", object_id("user", "Ada"))
     bot = directory.find("servicePrincipal", object_id("servicePrincipal", "bot"))
     gate = directory.find("servicePrincipal", object_id("servicePrincipal", "gate"))
-    assert ada and bot and gate
+    assert ada
+    assert bot
+    assert gate
     assert tokens.subject(bot, gate) == bot["id"]
     assert len({tokens.subject(ada, gate), tokens.subject(ada, bot), ada["id"]}) == 3

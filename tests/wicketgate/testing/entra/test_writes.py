@@ -16,18 +16,16 @@ from wicketgate.testing.entra.writes import merge, reference_id
 
 ObjectId = Callable[[str, str], str]
 
+SCALARS = st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=8) | st.just(str(uuid.UUID(int=1)))
 JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-5, 5)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=8)
-    | st.just(str(uuid.UUID(int=1))),
+    SCALARS | st.floats(allow_nan=False, allow_infinity=False),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
     max_leaves=6,
 )
-NAMES = sorted({name for entity in ENTITIES.values() for name in (*entity.defaults, *entity.also)} | {
-    "owners@odata.bind", "members@odata.bind", "@odata.type", "@odata.id", "passwordCredential", "keyId", "groupIds", "ids"})  # fmt: skip
+ANNOTATIONS = ["owners@odata.bind", "members@odata.bind", "@odata.type", "@odata.id"]
+ARGUMENTS = ["passwordCredential", "keyId", "groupIds", "ids"]
+PROPERTIES = {name for entity in ENTITIES.values() for name in (*entity.defaults, *entity.also)}
+NAMES = sorted({*PROPERTIES, *ANNOTATIONS, *ARGUMENTS})
 BODIES = st.dictionaries(st.sampled_from(NAMES), JSON, max_size=6)
 
 
@@ -69,7 +67,8 @@ def test_no_body_makes_an_object_fail(
 
 @pytest.fixture(autouse=True)
 def _victims(entra: EntraEmulator) -> None:
-    """Objects that may be patched into any shape, found by name."""
+    """Objects that may be patched into any shape, found by name; and no waiting for the shape to be written."""
+    entra.set_quirks(fic_write_seconds=0)
     entra.seed({"applications": [{"displayName": "victim"}], "groups": [{"displayName": "victim"}]})
 
 

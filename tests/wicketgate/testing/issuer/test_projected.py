@@ -43,14 +43,27 @@ def test_files_are_private_and_renewed_before_they_expire(files: TokenFiles, tmp
     assert not path.exists()
 
 
-def test_a_renewal_that_fails_is_tried_again(files: TokenFiles, tmp_path: Path) -> None:
+def test_a_renewal_that_fails_is_tried_again(
+    files: TokenFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures: list[OSError] = []
+    write = files.write
+
+    def counting(projected: Projected) -> float:
+        try:
+            return write(projected)
+        except OSError as error:
+            failures.append(error)
+            raise
+
+    monkeypatch.setattr(files, "write", counting)
     folder = tmp_path / "gone"
     files.start()
     files.add(short(folder / "token", 0.2))
     (folder / "token").unlink()
     folder.rmdir()
     folder.write_text("in the way")
-    time.sleep(0.5)  # lets a renewal fail
+    wait_for(lambda: bool(failures))
     folder.unlink()
     wait_for(lambda: (folder / "token").exists())
     files.stop()
