@@ -49,6 +49,15 @@ def _pytest(arguments: Sequence[str]) -> int:
     return subprocess.run([BIN / "pytest", *arguments], cwd=ROOT, env=environment, check=False).returncode
 
 
+def _engine() -> None:
+    """The Pulumi engine and the kubernetes plugin, before tests that share them start side by side."""
+    from tools.provide import provide
+
+    started = time.monotonic()
+    engine = provide(kubernetes=True, progress=lambda line: print(f"  {line}", flush=True))
+    print(f"  {'engine':<16}{engine.source:<8}{time.monotonic() - started:5.1f} s", flush=True)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run it; gives the exit status."""
     parser = argparse.ArgumentParser(prog="./test", description="Lint, types, the dependency law and all tests.")
@@ -62,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("  --fast: left out are the tests marked slow, build and root; `./test` runs them", flush=True)
         status = _pytest([*workers, "-q", "-m", LEFT_OUT])
     else:
+        _engine()
         status = _pytest([*workers, "-q", "--durations=15"])
     return status or (0 if good else 1)
 

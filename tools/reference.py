@@ -19,12 +19,20 @@ from wicketgate_gateway.contract.model import Model
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "reference.md"
 
 DOCUMENTS: tuple[tuple[str, str, type[BaseModel]], ...] = (
-    ("Stack settings", "Under `config:` of `stacks/Pulumi.NAME.yaml`, each with the prefix `wicketgate:`.", stack.StackConfig),
+    (
+        "Stack settings",
+        "Under `config:` of `stacks/Pulumi.NAME.yaml`, each with the prefix `wicketgate:`.",
+        stack.StackConfig,
+    ),
     ("Policy files", "`policies/access/NAME.yaml`.", policy.Policy),
     ("gateway.yaml", "Rendered by the stack; read by the gateway.", gateway.GatewayConfig),
     ("agent.yaml", "Rendered by the stack; read by the agent.", gateway.AgentConfig),
-    ("client.yaml", "Rendered by the stack; read by `wicketgate token` and `connect` on a bot's machine.", gateway.ClientConfig),
-)  # fmt: skip
+    (
+        "client.yaml",
+        "Rendered by the stack; read by `wicketgate token` and `connect` on a bot's machine.",
+        gateway.ClientConfig,
+    ),
+)
 
 HEADER = """# Reference
 

@@ -91,7 +91,7 @@ def _run(layout: Layout, story: Story, options: argparse.Namespace) -> int:
     if not quiet:
         story.say("\nWicketgate quickstart: one bot, from its lines in the stack file to psql's answer\n", "bold")
     engine = provide(folder=layout.path("engine"), progress=story.progress)
-    story.done("Pulumi engine", engine.story)
+    story.done("Pulumi engine", _engine_line(engine))
     services.certificates(layout)
     services.issuer(layout)
     story.done("workload issuer", f"{layout.issuer}, as a CI system or a cluster has one")
@@ -117,6 +117,13 @@ def _run(layout: Layout, story: Story, options: argparse.Namespace) -> int:
     else:
         tell(layout, story, answers, session)
     return 0
+
+
+def _engine_line(engine: Engine) -> str:
+    how = {"installed": "the installed one", "downloaded": "downloaded", "built": "built from its Go module"}
+    stand_ins = sorted(name for name, kind in engine.plugins.items() if kind == "stand-in")
+    line = how[engine.source]
+    return f"{line}; stand-ins for {', '.join(stand_ins)}, since downloads are closed here" if stand_ins else line
 
 
 def facts(layout: Layout, engine: Engine, env: dict[str, str], server: PostgresServer) -> dict[str, Any]:

@@ -196,13 +196,23 @@ def agent(layout: Layout) -> bool:
     config = layout.rendered / "agents" / "desk.yaml"
     if not _changed(layout, "agent", config):
         return False
+    log = layout.log("agent")
+    seen = log.stat().st_size if log.exists() else 0
+
+    def up() -> bool:
+        if not log.exists():
+            return False
+        with log.open("rb") as file:
+            file.seek(seen)
+            return b'"tunnel up"' in file.read()
+
     processes.start(
         layout.folder,
         "agent",
         [sys.executable, "-m", "wicketgate_gateway.agent", "--config", str(config)],
         log=layout.log("agent"),
         env=environment(layout),
-        ready=lambda: True,
+        ready=up,
     )
     return True
 

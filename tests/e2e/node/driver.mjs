@@ -26,22 +26,22 @@ const scenarios = {
   },
   async transaction(client) {
     await client.query("BEGIN");
-    const before = (await client.query("SELECT count(*)::int AS n FROM orders")).rows[0].n;
-    const denied = await client.query("DELETE FROM orders").then(() => null, failure);
+    const before = (await client.query("SELECT count(*)::int AS n FROM customers")).rows[0].n;
+    const denied = await client.query("DELETE FROM customers").then(() => null, failure);
     const aborted = await client.query("SELECT 1").then(() => null, failure);
     await client.query("ROLLBACK");
-    const after = (await client.query("SELECT count(*)::int AS n FROM orders")).rows[0].n;
+    const after = (await client.query("SELECT count(*)::int AS n FROM customers")).rows[0].n;
     return { before, denied, aborted, after };
   },
   async masked(client) {
-    const text = "SELECT email, card_number, lower(email) AS e FROM customers ORDER BY id LIMIT 1";
+    const text = "SELECT email, card, lower(email) AS e FROM customers ORDER BY id LIMIT 1";
     const simple = (await client.query(text)).rows[0];
     const extended = (await client.query({ text: text.replace("LIMIT 1", "LIMIT $1"), values: [1] })).rows[0];
     const binary = (await client.query({ text: text.replace("LIMIT 1", "LIMIT $1"), values: [1], binary: true })).rows[0];
     return { simple, extended, binary };
   },
   async denied(client) {
-    const error = await client.query({ text: "DELETE FROM orders WHERE id = $1", values: [1] }).then(() => null, failure);
+    const error = await client.query({ text: "DELETE FROM customers WHERE id = $1", values: [1] }).then(() => null, failure);
     const still = (await client.query("SELECT 1 AS one")).rows[0].one;
     return { error, still };
   },
@@ -54,7 +54,7 @@ const scenarios = {
     // node-postgres queues; all three go out without waiting for this program.
     const results = await Promise.allSettled([
       client.query("SELECT 1 AS n"),
-      client.query("DELETE FROM orders"),
+      client.query("DELETE FROM customers"),
       client.query("SELECT 2 AS n"),
     ]);
     return results.map((r) => (r.status === "fulfilled" ? r.value.rows[0].n : r.reason.code));
