@@ -14,6 +14,7 @@ from wicketgate_gateway.contract.policy import Bundle, BundledBot, BundledPolicy
 from wicketgate_gateway.policy.engine import Decision, TargetPolicy, decide_text
 from wicketgate_gateway.policy.load import PolicySet
 from wicketgate_gateway.policy.operation import SessionFacts
+from wicketgate_gateway.wire.postgres.sql.builtins import CATALOG_RELATIONS
 
 TENANT, BOT, GROUP = (f"00000000-0000-0000-0000-00000000000{i}" for i in (1, 2, 3))
 ORDERS = """
@@ -68,7 +69,7 @@ def make_catalogue() -> Callable[..., Catalogue]:
                 found.append((relation.oid, names[source.split(".")[1]] if "." in source else 0))
             key = match[2] if match[2] not in relations else f"{match[1]}.{match[2]}"
             relations[key] = Relation(20000 + number, match[1] or "public", match[2], kind, columns, found)
-        system = ["pg_class", "pg_namespace", "pg_settings", "pg_stats", "pg_statistic", "pg_attribute", "pg_type"]
+        system = sorted(CATALOG_RELATIONS)
         return Catalogue(version, "18.4", list(relations.values()), system, **more)
 
     return make

@@ -83,7 +83,8 @@ def plan_for(masks: Masks, groups: Sequence[Group], session: SessionFacts) -> Ma
         for statement in group:
             facts = statement.facts
             flows = opaque or view.may_flow(statement)
-            untraced |= flows and facts.kind is not StatementKind.EXPLAIN
+            # A plan shows no values but those of functions that the planner evaluates.
+            untraced |= flows and (facts.kind is not StatementKind.EXPLAIN or bool(statement.functions))
             system |= view.statistics(facts)
             hides |= flows or (bool(facts.writes) and view.touches(facts))
     return MaskPlan(masks, view.index, view.masked, untraced, system, hides)

@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from wicketgate_gateway.contract.policy import RecordLevel
 from wicketgate_gateway.contract.verdict import Effect, Verdict
@@ -70,6 +70,9 @@ class Decision:
         return tuple(facts.kind.value for facts in self.statements)
 
 
+Cache: TypeAlias = OrderedDict[object, Decision]
+
+
 class TargetPolicy:
     """All policies that apply to one bot at one target. Immutable but for its caches; for one thread."""
 
@@ -82,8 +85,11 @@ class TargetPolicy:
         subject: Subject,
         digest: str,
         *,
+        cache: Cache | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`cache` is one that bots share whose policies, masks and target are the same; it is not taken where a
+        condition asks who the bot is."""
         self.policies = tuple(sorted(policies))
         self.masks = masks
         self.record = record
@@ -98,9 +104,10 @@ class TargetPolicy:
         """Whether a verdict may hang on the literals of a text."""
         self.reads_time = any(condition.reads_time for condition in conditions)
         """Whether a verdict may hang on the time: then none is cached."""
+        shared = cache is not None and not any(condition.reads_bot for condition in conditions)
+        self.cache: Cache = cache if cache is not None and shared else OrderedDict()
         self._covering: dict[tuple[Any, Name | None], tuple[CompiledRule, ...]] = {}
         self._said = " and ".join(f"`{name}`" for name in self.policies)
-        self.cache: OrderedDict[object, Decision] = OrderedDict()
 
     # --- the decision ------------------------------------------------------------------------------------------------
 

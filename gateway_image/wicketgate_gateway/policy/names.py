@@ -161,6 +161,8 @@ def resolve_relation(name: RelationName, path: tuple[str, ...], index: Catalogue
             found = Name(schema, name.name)
             if found in index.by_name:
                 return found
+        if name.name.startswith("pg_"):  # a system relation that the catalogue left out, or a new one of the path
+            return None
     return Name(path[0], name.name) if len(path) == 1 else None
 
 

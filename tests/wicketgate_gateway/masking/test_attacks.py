@@ -38,6 +38,8 @@ INSERT INTO vip VALUES (9, 'Vi', '{SECRET}', 'Ulm', 1);
 CREATE FUNCTION leak() RETURNS SETOF text LANGUAGE sql AS 'SELECT email FROM customers';
 CREATE FUNCTION leak_one(customers) RETURNS text LANGUAGE sql AS 'SELECT $1.email';
 CREATE FUNCTION copy_out(text) RETURNS text LANGUAGE sql AS 'SELECT $1';
+CREATE FUNCTION leak_folded() RETURNS text IMMUTABLE LANGUAGE plpgsql AS
+  'BEGIN RETURN (SELECT email FROM customers LIMIT 1); END';
 CREATE PROCEDURE show(INOUT x text) LANGUAGE plpgsql AS 'BEGIN SELECT email INTO x FROM customers LIMIT 1; END';
 CREATE VIEW called AS SELECT 1 AS one, leak() AS what;
 CREATE TABLE made (id int, email text, domain text GENERATED ALWAYS AS (upper(email)) STORED);
@@ -262,6 +264,8 @@ SELECT c.leak_one FROM customers c
 SELECT leak_one FROM customers
 SELECT copy_out(email) FROM customers
 CALL show('x')
+EXPLAIN VERBOSE SELECT leak_folded()
+EXPLAIN SELECT id FROM orders WHERE item = leak_folded()
 SELECT what FROM called
 SELECT lower(what) FROM called
 SELECT domain FROM made

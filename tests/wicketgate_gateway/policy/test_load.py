@@ -105,6 +105,40 @@ def test_what_was_built_is_kept_per_bot_groups_and_target():
     assert loaded.for_principal(bot(), "orders-db", relabelled) is not first
 
 
+def test_bots_with_the_same_policies_share_verdicts_unless_a_condition_asks_who_they_are():
+    def gates(when: str | None):
+        rules = [Rule(allow=Match(sql=SqlTerms(statements=[StatementClass.READ]), **({"when": when} if when else {})))]
+        loaded = PolicySet(bundle(policy("a", "read", rules=rules, bots={OTHER: "c"})))
+        found = [loaded.for_principal(bot(object_id=oid), "orders-db", TARGET) for oid in (BOT, OTHER)]
+        one, other = found
+        assert one is not None
+        assert other is not None
+        return one, other
+
+    one, other = gates(None)
+    assert one.cache is other.cache
+    assert (one.subject.bot, other.subject.bot) == ("b", "")
+    one, other = gates("bot.name == 'b'")
+    assert one.cache is not other.cache
+    assert decide_text(one, "SELECT 1", SessionFacts()).verdict.allowed
+    assert not decide_text(other, "SELECT 1", SessionFacts()).verdict.allowed
+
+
+def test_bots_with_other_policies_or_targets_share_nothing():
+    loaded = PolicySet(
+        bundle(policy("a", "read", targets=TargetSelector(kind="postgres")), policy("b", "ddl", groups={ADMINS: "x"}))
+    )
+    plain = loaded.for_principal(bot(), "orders-db", TARGET)
+    more = loaded.for_principal(bot(groups=frozenset({GROUP, ADMINS})), "orders-db", TARGET)
+    elsewhere = loaded.for_principal(bot(), "other-db", TARGET)
+    assert plain is not None
+    assert more is not None
+    assert elsewhere is not None
+    assert len({id(p.cache) for p in (plain, more, elsewhere)}) == 3
+    assert decide_text(more, "DROP TABLE orders", SessionFacts()).verdict.allowed
+    assert not decide_text(plain, "DROP TABLE orders", SessionFacts()).verdict.allowed
+
+
 @pytest.mark.parametrize(
     ("targets", "meant"),
     [

@@ -75,7 +75,7 @@ class TestRelations:
             "pg_catalog",
             "pg_class",
         )
-        assert resolve_relation(RelationName(None, "pg_mine"), ("public",), index_of(orders)) == ("public", "pg_mine")
+        assert resolve_relation(RelationName(None, "pg_mine"), ("public",), index_of(orders)) is None
         assert resolve_relation(RelationName(None, "pg_mine"), ("public",), None) == ("pg_catalog", "pg_mine")
 
     def test_then_one_of_the_path(self, make_catalogue):
