@@ -11,7 +11,8 @@ import pytest
 from wicketgate.testing.certs import CertificateAuthority, client_context
 from wicketgate_gateway.tunnel import frames, mux
 from wicketgate_gateway.tunnel.messages import Cancel, Control, Hello, Open, Opened, Welcome
-from wicketgate_gateway.tunnel.mux import Mux, Stream
+from wicketgate_gateway.tunnel.mux import Mux
+from wicketgate_gateway.tunnel.stream import MAX_PARTS, WINDOW, Stream, encode
 
 pytestmark = pytest.mark.anyio
 
@@ -142,10 +143,10 @@ async def test_without_credit_nothing_more_goes_out_and_others_do() -> None:
     gateway, agent, near, far = await opened()
     slow: list[bytes] = []
     far.on_data = slow.append
-    near.send(b"s" * (3 * mux.WINDOW))
+    near.send(b"s" * (3 * WINDOW))
     assert not near.writable
     await turns(100)
-    assert sum(map(len, slow)) == mux.WINDOW
+    assert sum(map(len, slow)) == WINDOW
     writable: list[bool] = []
     near.on_writable = lambda: writable.append(near.writable)
     other = gateway.mux.open(OPEN)
@@ -156,10 +157,10 @@ async def test_without_credit_nothing_more_goes_out_and_others_do() -> None:
     assert got == [b"quick"]
     assert writable == []
     far.on_data = lambda data: (slow.append(data), far.consumed(len(data)))[0]
-    far.consumed(mux.WINDOW)
+    far.consumed(WINDOW)
     await turns(100)
-    assert sum(map(len, slow)) == 3 * mux.WINDOW
-    assert b"".join(slow) == b"s" * (3 * mux.WINDOW)
+    assert sum(map(len, slow)) == 3 * WINDOW
+    assert b"".join(slow) == b"s" * (3 * WINDOW)
     assert writable == [True]
 
 
@@ -168,8 +169,8 @@ async def test_two_large_sends_are_interleaved() -> None:
     order: list[int] = []
     agent.on_open = lambda stream, _: setattr(stream, "on_data", lambda data: order.append(stream.id))
     first, second = gateway.mux.open(OPEN), gateway.mux.open(OPEN)
-    first.send(b"1" * mux.WINDOW)
-    second.send(b"2" * mux.WINDOW)
+    first.send(b"1" * WINDOW)
+    second.send(b"2" * WINDOW)
     await turns(50)
     assert order[:6] == [1, 2, 1, 2, 1, 2]
 
@@ -180,11 +181,11 @@ async def test_close_comes_after_what_was_sent_and_frees_both_ends() -> None:
     reasons: list[str] = []
     near.on_data = lambda data: (got.append(data), near.consumed(len(data)))[0]
     near.on_close = reasons.append
-    far.send(b"z" * (2 * mux.WINDOW))
+    far.send(b"z" * (2 * WINDOW))
     far.close("server gone")
     far.send(b"too late")
     await turns(100)
-    assert b"".join(got) == b"z" * (2 * mux.WINDOW)
+    assert b"".join(got) == b"z" * (2 * WINDOW)
     assert reasons == ["server gone"]
     assert near.closed == "server gone"
     assert gateway.mux.streams == {}
@@ -195,13 +196,13 @@ async def test_a_closing_end_still_drains_the_other() -> None:
     # The closer's last bytes wait for a peer that is itself stuck sending: it must get its credit back.
     _, _, near, far = await opened()
     far.on_data = lambda data: None
-    near.send(b"a" * (2 * mux.WINDOW))
-    far.send(b"b" * (2 * mux.WINDOW))
+    near.send(b"a" * (2 * WINDOW))
+    far.send(b"b" * (2 * WINDOW))
     await turns(50)
     near.close("client gone")
     await turns(100)
     assert far.writable
-    far.consumed(mux.WINDOW)
+    far.consumed(WINDOW)
     await turns(50)
     assert far.closed == "client gone"
 
@@ -317,12 +318,12 @@ async def test_attack_a_stream_that_never_was(kind: int) -> None:
 
 
 async def test_attack_the_agent_opens_a_stream() -> None:
-    message = mux._encode(OPEN)
+    message = encode(OPEN)
     assert "never opened" in (await attacked(frames.frame(frames.CONTROL, 2, message))).lost[0]
 
 
 async def test_attack_a_stream_number_used_again() -> None:
-    message = frames.frame(frames.CONTROL, 5, mux._encode(OPEN))
+    message = frames.frame(frames.CONTROL, 5, encode(OPEN))
     end = await attacked(message, frames.frame(frames.CLOSE, 5, b"bye"), message, opens=False)
     assert len(end.opened) == 1
     assert end.lost == []
@@ -345,13 +346,13 @@ async def test_attack_an_endless_message() -> None:
 
 
 async def test_attack_a_message_in_endlessly_many_parts() -> None:
-    parts = frames.frame(frames.CONTROL_PART, 0, b"x") * (mux.MAX_PARTS + 1)
+    parts = frames.frame(frames.CONTROL_PART, 0, b"x") * (MAX_PARTS + 1)
     assert "over its limit" in (await attacked(parts)).lost[0]
 
 
 async def test_attack_too_many_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mux, "MAX_STREAMS", 2)
-    message = mux._encode(OPEN)
+    message = encode(OPEN)
     end = await attacked(*[frames.frame(frames.CONTROL, n, message) for n in (1, 2, 3)], opens=False)
     assert len(end.opened) == 2
     assert end.wire.written[-1] == frames.frame(frames.CLOSE, 3, b"too many sessions")
