@@ -69,7 +69,8 @@ def _field(field: Field, prior: Any, given: Any, *, fresh: bool) -> Any:
     if given is None:
         return _absent(field, prior, fresh=fresh)
     if is_zero(given) and is_zero(prior):
-        return prior
+        # A new "no" or 0 is planned as such: providers tell it from absence (`GetOkExists`).
+        return given if fresh and field.kind in (Kind.FLAG, Kind.WHOLE) else prior
     match field.kind:
         case Kind.LIST | Kind.SET if field.single:
             return _single(field, prior, given)

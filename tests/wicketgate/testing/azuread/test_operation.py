@@ -45,10 +45,11 @@ def test_values_are_what_was_put_planned_or_there() -> None:
 
 
 def test_absent_and_unknown_are_zero() -> None:
-    op = operation(inputs={"on": False})
+    op = operation(inputs={})
     assert (op.get("name"), op.get("tags"), op.get("made"), op.get("block")) == ("", [], "", None)
     assert not op.given("on")
-    assert op.exists("on") is False  # a new `false` says what absence says
+    assert not op.exists("on")
+    assert operation(inputs={"on": False}).exists("on")
     assert operation(inputs={"on": True}).exists("on")
     assert not op.exists("made")
 

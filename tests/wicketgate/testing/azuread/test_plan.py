@@ -77,7 +77,7 @@ def test_something_new_has_unknown_computed_values() -> None:
     assert planned.values["made"] is UNKNOWN
     assert planned.values["tags"] is UNKNOWN
     assert planned.values["note"] is None
-    assert planned.values["on"] is None
+    assert planned.values["on"] is False  # its default
     assert planned.values["block"] is None
     assert planned.values["roles"] == [{"id": "1", "key": UNKNOWN, "on": True}]
     assert not planned.replaces()

@@ -125,7 +125,10 @@ def _read_registration(op: Operation) -> None:
         op.put(name, part(app, "web", graph))
     for name, graph in _GRANTS.items():
         op.put(name, part(app, "web", "implicitGrantSettings", graph))
-    op.put("disabledByMicrosoft", app.get("disabledByMicrosoftStatus"))
+    if "disabledByMicrosoftStatus" in app:
+        # Printed with Go's `%v` out of a nullable type, which is a map.
+        status = app["disabledByMicrosoftStatus"]
+        op.put("disabledByMicrosoft", "map[false:]" if status is None else f"map[true:{status}]")
 
 
 def _update_registration(op: Operation) -> None:

@@ -64,7 +64,8 @@ def test_defaults_are_filled_in_at_every_depth(scripted: Any) -> None:
             {"displayName": "a", "clientId": ROLE},
             (
                 'Value for unconfigurable attribute. Can\'t configure a value for "client_id": its value will be '
-                "decided automatically based on the result of applying this configuration.. Examine values at 'res.clientId'."
+                "decided automatically based on the result of applying this configuration.. "
+                "Examine values at 'res.clientId'."
             ),
         ),
         (
