@@ -129,6 +129,23 @@ async def test_a_restarted_gateway_is_found_again(gate: Processes, eventually: E
     await eventually(lambda: gate.registry.connected(), 2)
 
 
+@pytest.mark.slow
+async def test_a_frozen_agent_is_given_up_within_15_seconds(gate: Processes, eventually: Eventually) -> None:
+    process = await gate.start()
+    await eventually(lambda: gate.registry.connected(), 30)
+    stream, _ = await gate.registry.open("orders-db", OPENING)
+    ended: list[str] = []
+    stream.on_close = ended.append
+    process.send_signal(signal.SIGSTOP)
+    try:
+        await eventually(lambda: ended, 15)
+        assert "nothing was heard" in ended[0]
+        assert not gate.registry.connected()
+    finally:
+        process.send_signal(signal.SIGCONT)
+    await eventually(lambda: gate.registry.connected(), 15)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_ends_cleanly(gate: Processes, eventually: Eventually, number: signal.Signals) -> None:
     process = await gate.start()
