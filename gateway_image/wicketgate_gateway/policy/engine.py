@@ -9,18 +9,17 @@ parser and a cache of verdicts, which lives and dies with its `TargetPolicy`, so
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any
 
-from wicketgate_gateway.contract.policy import RecordLevel
 from wicketgate_gateway.contract.verdict import Effect, Verdict
 from wicketgate_gateway.masking.masks import Masks
 from wicketgate_gateway.masking.plan import MaskPlan, plan_for, refusal
 from wicketgate_gateway.policy import plumbing
 from wicketgate_gateway.policy.compile import CompiledRule, summary
 from wicketgate_gateway.policy.conditions import Outcome, activation
+from wicketgate_gateway.policy.decision import Decision, Record, Subject, VerdictCache
 from wicketgate_gateway.policy.names import Name
 from wicketgate_gateway.policy.operation import Aspect, SessionFacts, Statement, changes_system, statement_of
 from wicketgate_gateway.wire.postgres.sql.facts import analyze
@@ -28,49 +27,11 @@ from wicketgate_gateway.wire.postgres.sql.literals import strip_literals
 from wicketgate_gateway.wire.postgres.sql.model import Facts, SqlError, StatementKind
 from wicketgate_gateway.wire.postgres.sql.model import StatementClass as C
 
-CACHE_ENTRIES = 2048
+__all__ = ["Decision", "Record", "Subject", "TargetPolicy", "VerdictCache", "decide_text"]
+
 CACHED_TEXT = 4096
 """Longer texts are decided anew each time: they are rare, and would fill the memory."""
 _BY_NAME = frozenset({StatementKind.EXECUTE, StatementKind.FETCH})
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What is recorded, and for how long (seconds)."""
-
-    level: RecordLevel
-    keep: float
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """Who asks, in the words of conditions; names come from the bundle, not from the token."""
-
-    bot: str
-    groups: tuple[str, ...]
-    target: str
-    labels: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """A verdict, and what the operation was found to do (empty where it was not understood).
-
-    The `start` and `end` of the facts may be those of another text with the same statements: don't use them.
-    """
-
-    verdict: Verdict
-    statements: tuple[Facts, ...] = ()
-    relations: tuple[str, ...] = ()
-    cacheable: bool = False
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """The kind of each statement."""
-        return tuple(facts.kind.value for facts in self.statements)
-
-
-Cache: TypeAlias = OrderedDict[object, Decision]
 
 
 class TargetPolicy:
@@ -85,7 +46,7 @@ class TargetPolicy:
         subject: Subject,
         digest: str,
         *,
-        cache: Cache | None = None,
+        cache: VerdictCache | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`cache` is one that bots share whose policies, masks and target are the same; it is not taken where a
@@ -105,7 +66,7 @@ class TargetPolicy:
         self.reads_time = any(condition.reads_time for condition in conditions)
         """Whether a verdict may hang on the time: then none is cached."""
         shared = cache is not None and not any(condition.reads_bot for condition in conditions)
-        self.cache: Cache = cache if cache is not None and shared else OrderedDict()
+        self.cache = cache if cache is not None and shared else VerdictCache()
         self._covering: dict[tuple[Any, Name | None], tuple[CompiledRule, ...]] = {}
         self._said = " and ".join(f"`{name}`" for name in self.policies)
 
@@ -343,23 +304,22 @@ def decide_text(policy: TargetPolicy, text: str, session: SessionFacts) -> Decis
     """
     if len(text) > CACHED_TEXT or policy.reads_time:
         return _decide(policy, text, session)
-    cache, index = policy.cache, session.index
-    key: object = (text, session.search_path, index)
-    found = cache.get(key)
-    stripped: bytes | None = None
-    if found is None and not policy.reads_text:
-        stripped = _stripped(text)
-        if stripped is not None:
-            found = cache.get((stripped, session.search_path, index))
+    cache, path, index = policy.cache, session.search_path, session.index
+    exact: object = (text, path, index)
+    found = cache.recent(exact)
+    if found is not None:
+        return found
+    stripped = None if policy.reads_text else _stripped(text)
+    key: object = exact if stripped is None else (stripped, path, index)
+    # A text whose literals matter is kept under its own key.
+    found = cache.find(key, exact) or (cache.find(exact, exact) if key is not exact else None)
     if found is not None:
         return found
     decision = _decide(policy, text, session)
     if decision.cacheable:
-        if stripped is not None and not any(facts.literals_matter for facts in decision.statements):
-            key = (stripped, session.search_path, index)
-        cache[key] = decision
-        if len(cache) > CACHE_ENTRIES:
-            cache.popitem(last=False)
+        if any(facts.literals_matter for facts in decision.statements):
+            key = exact
+        cache.put(key, exact, decision)
     return decision
 
 

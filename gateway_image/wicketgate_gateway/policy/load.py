@@ -15,7 +15,7 @@ from wicketgate_gateway.contract.policy import Bundle, BundledPolicy
 from wicketgate_gateway.contract.values import seconds
 from wicketgate_gateway.masking.masks import Masks
 from wicketgate_gateway.policy.compile import CompiledRule, compile_policy
-from wicketgate_gateway.policy.engine import Cache, Record, Subject, TargetPolicy
+from wicketgate_gateway.policy.engine import Record, Subject, TargetPolicy, VerdictCache
 
 _CACHED_POLICIES = 1024
 
@@ -43,7 +43,7 @@ class PolicySet:
         if problems:
             raise DocumentError(problems)
         self._policies: OrderedDict[object, TargetPolicy] = OrderedDict()
-        self._shared: dict[object, tuple[Masks | None, Cache]] = {}
+        self._shared: dict[object, tuple[Masks | None, VerdictCache]] = {}
 
     def for_principal(self, principal: Principal, target_name: str, target: GatewayTarget) -> TargetPolicy | None:
         """What applies to this bot at this target; None if nothing does, and then it may not even connect."""
@@ -91,13 +91,15 @@ class PolicySet:
             cache=cache,
         )
 
-    def _share(self, policies: list[BundledPolicy], name: str, target: GatewayTarget) -> tuple[Masks | None, Cache]:
+    def _share(
+        self, policies: list[BundledPolicy], name: str, target: GatewayTarget
+    ) -> tuple[Masks | None, VerdictCache]:
         # Bots with the same policies share masks and verdicts, or a thousand bots would have a thousand caches.
         key = (tuple(policy.policy for policy in policies), name, target.kind, tuple(sorted(target.labels.items())))
         found = self._shared.get(key)
         if found is None:
             masks = [mask for policy in policies for mask in policy.mask]
-            found = self._shared[key] = (Masks(masks) if masks else None, OrderedDict())
+            found = self._shared[key] = (Masks(masks) if masks else None, VerdictCache())
         return found
 
 

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wicketgate_gateway.contract.catalogue import Catalogue
-from wicketgate_gateway.policy.engine import CACHE_ENTRIES, CACHED_TEXT
+from wicketgate_gateway.policy.decision import CACHE_ENTRIES
+from wicketgate_gateway.policy.engine import CACHED_TEXT
 from wicketgate_gateway.policy.operation import SessionFacts
 from wicketgate_gateway.wire.postgres.sql.facts import analyze
 

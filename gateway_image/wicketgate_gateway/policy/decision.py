@@ -1,0 +1,93 @@
+"""What a decision is made for and comes to, and the cache of decisions."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from wicketgate_gateway.contract.policy import RecordLevel
+from wicketgate_gateway.contract.verdict import Verdict
+from wicketgate_gateway.wire.postgres.sql.model import Facts
+
+CACHE_ENTRIES = 2048
+RECENT_ENTRIES = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is recorded, and for how long (seconds)."""
+
+    level: RecordLevel
+    keep: float
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Who asks, in the words of conditions; names come from the bundle, not from the token."""
+
+    bot: str
+    groups: tuple[str, ...]
+    target: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict, and what the operation was found to do (empty where it was not understood).
+
+    The `start` and `end` of the facts may be those of another text with the same statements: don't use them.
+    """
+
+    verdict: Verdict
+    statements: tuple[Facts, ...] = ()
+    relations: tuple[str, ...] = ()
+    cacheable: bool = False
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kind of each statement."""
+        return tuple(facts.kind.value for facts in self.statements)
+
+
+class VerdictCache:
+    """Decisions by their key, and the newest texts once more as they are, since stripping literals takes a while.
+
+    Bounded; the oldest entries go first. For one thread.
+    """
+
+    __slots__ = ("_decisions", "_recent")
+
+    def __init__(self) -> None:
+        self._decisions: OrderedDict[object, Decision] = OrderedDict()
+        self._recent: OrderedDict[object, Decision] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._decisions)
+
+    def recent(self, key: object) -> Decision | None:
+        """The decision on this very text, if it was asked for lately."""
+        return self._recent.get(key)
+
+    def find(self, key: object, exact: object) -> Decision | None:
+        """The decision on a text like the one of `exact`, which is remembered."""
+        found = self._decisions.get(key)
+        if found is not None:
+            _put(self._recent, exact, found, RECENT_ENTRIES)
+        return found
+
+    def put(self, key: object, exact: object, decision: Decision) -> None:
+        """Keep a decision."""
+        _put(self._decisions, key, decision, CACHE_ENTRIES)
+        _put(self._recent, exact, decision, RECENT_ENTRIES)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._decisions.clear()
+        self._recent.clear()
+
+
+def _put(entries: OrderedDict[object, Decision], key: object, decision: Decision, most: int) -> None:
+    entries[key] = decision
+    if len(entries) > most:
+        entries.popitem(last=False)
