@@ -44,12 +44,31 @@ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname <> 'pg_catalog'
 ORDER BY c.oid
 """
 _SOURCES = """
-SELECT DISTINCT r.ev_class, d.refobjid, d.refobjsubid
-FROM pg_rewrite r JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
-JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE d.refclassid = 'pg_class'::regclass AND d.deptype = 'n' AND d.refobjid <> r.ev_class
-    AND c.relkind IN ('v', 'm') AND n.nspname <> 'pg_catalog'
-ORDER BY 1, 2, 3
+WITH rule AS (
+    SELECT r.ev_class, d.refclassid, d.refobjid, d.refobjsubid
+    FROM pg_rewrite r JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+    JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE d.deptype = 'n' AND c.relkind IN ('v', 'm') AND n.nspname <> 'pg_catalog')
+SELECT ev_class, refobjid, refobjsubid, false FROM rule
+    WHERE refclassid = 'pg_class'::regclass AND refobjid <> ev_class
+UNION SELECT ev_class, refobjid, 0, true FROM rule WHERE refclassid = 'pg_proc'::regclass
+UNION SELECT ev_class, o.oprcode::oid, 0, true FROM rule JOIN pg_operator o ON o.oid = refobjid
+    WHERE refclassid = 'pg_operator'::regclass
+ORDER BY 1, 2, 3, 4
+"""
+_INHERITS = """
+SELECT i.inhrelid, i.inhparent FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+WHERE c.relkind IN ('r', 'p', 'f') ORDER BY 1, 2
+"""
+# Up to PostgreSQL 14 the column itself depends on its sources, later its default does.
+_GENERATED = """
+SELECT DISTINCT a.attrelid, a.attnum, d.refobjsubid
+FROM pg_attribute a JOIN pg_attrdef g ON g.adrelid = a.attrelid AND g.adnum = a.attnum
+JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = a.attrelid AND d.refobjsubid > 0
+    AND d.refobjsubid <> a.attnum
+    AND (d.classid = 'pg_class'::regclass AND d.objid = a.attrelid AND d.objsubid = a.attnum
+        OR d.classid = 'pg_attrdef'::regclass AND d.objid = g.oid)
+WHERE a.attgenerated <> '' ORDER BY 1, 2, 3
 """
 _SYSTEM = """
 SELECT relname FROM pg_class WHERE relnamespace = 'pg_catalog'::regnamespace
@@ -59,6 +78,9 @@ _FUNCTIONS = """
 SELECT DISTINCT n.nspname, p.proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)' ORDER BY 1, 2
 """
+
+_FIRST_USER_OID = 16384
+_NO_RELATION = 0xFFFF_FFFF
 
 Row = list[str | None]
 
@@ -74,6 +96,8 @@ async def read_catalogue(target: Target) -> Catalogue:
                 sources = await _rows(connection, _SOURCES)
                 system = await _rows(connection, _SYSTEM)
                 functions = await _rows(connection, _FUNCTIONS)
+                inherits = await _rows(connection, _INHERITS)
+                generated = await _rows(connection, _GENERATED)
                 connection.write(messages.TERMINATE)
             finally:
                 connection.close()
@@ -81,25 +105,38 @@ async def read_catalogue(target: Target) -> Catalogue:
         raise TargetError(f"the catalogue of `{target.name}` took over {READ_SECONDS:.0f} s") from None
     except ConnectionError:
         raise TargetError(f"`{target.name}` closed the connection while its catalogue was read") from None
-    return _build(login.parameters.get("server_version", ""), relations, sources, system, functions)
+    version = login.parameters.get("server_version", "")
+    listed = _relations(relations, sources)
+    names = [row[0] or "" for row in system]
+    callables = [(row[0] or "", row[1] or "") for row in functions]
+    pairs = [(child, parent) for child, parent in map(_numbers, inherits)]
+    triples = [(oid, column, source) for oid, column, source in map(_numbers, generated)]
+    content = msgspec.msgpack.encode((version, listed, names, callables, pairs, triples))
+    digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+    return Catalogue(digest, version, listed, names, callables, pairs, triples)
 
 
-def _build(
-    version: str, relations: list[Row], sources: list[Row], system: list[Row], functions: list[Row]
-) -> Catalogue:
+def _relations(relations: list[Row], sources: list[Row]) -> list[Relation]:
+    oids = {int(row[0] or 0) for row in relations}
     of: dict[int, list[tuple[int, int]]] = {}
-    for view, relation, column in sources:
-        of.setdefault(int(view or 0), []).append((int(relation or 0), int(column or 0)))
+    for *numbers, is_function in sources:
+        view, source, column = _numbers(numbers)
+        if is_function == "t":
+            # Functions and relations are numbered apart: one that bears a relation's number must not pass for it.
+            source = _NO_RELATION if source in oids else source
+            if source < _FIRST_USER_OID:
+                continue
+        of.setdefault(view, []).append((source, column))
     listed: list[Relation] = []
     for oid, schema, name, kind, columns in relations:
         number = int(oid or 0)
         parsed = [Column(*column) for column in json.loads(columns)] if columns else []
         listed.append(Relation(number, schema or "", name or "", kind or "", parsed, of.get(number, [])))
-    names = [row[0] or "" for row in system]
-    callables = [(row[0] or "", row[1] or "") for row in functions]
-    content = msgspec.msgpack.encode((version, listed, names, callables))
-    digest = hashlib.blake2b(content, digest_size=16).hexdigest()
-    return Catalogue(digest, version, listed, names, callables)
+    return listed
+
+
+def _numbers(row: Row) -> list[int]:
+    return [int(value or 0) for value in row]
 
 
 async def _rows(connection: TargetConnection, sql: str) -> list[Row]:

@@ -30,6 +30,49 @@ async def test_relations_columns_views_functions(agent_target: AgentTarget) -> N
     assert not any(schema.startswith(("pg_toast", "pg_temp")) for schema, _ in by_name)
 
 
+async def test_what_hides_a_source(postgres: Any, agent_target: AgentTarget) -> None:
+    postgres.sql(
+        """
+        CREATE SCHEMA odd;
+        CREATE FUNCTION odd.peek() RETURNS SETOF text LANGUAGE sql AS 'SELECT email FROM public.customers';
+        CREATE FUNCTION odd.same(a int, b int) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RETURN a = b; END';
+        CREATE OPERATOR odd.=== (LEFTARG = int, RIGHTARG = int, FUNCTION = odd.same);
+        CREATE VIEW odd.by_function AS SELECT * FROM odd.peek();
+        CREATE VIEW odd.by_operator AS SELECT 1 OPERATOR(odd.===) 2 AS v;
+        CREATE VIEW odd.plain AS SELECT upper('x') AS v, 1 + 1 AS n;
+        CREATE TABLE odd.parent (id int, mail text, upper_mail text GENERATED ALWAYS AS (upper(mail)) STORED)
+            PARTITION BY RANGE (id);
+        CREATE TABLE odd.child PARTITION OF odd.parent FOR VALUES FROM (0) TO (10);
+        CREATE INDEX ON odd.parent (id);
+        CREATE TABLE odd.base (a text);
+        CREATE TABLE odd.derived (b text) INHERITS (odd.base);
+        """,
+        "agent_demo",
+    )
+    try:
+        catalogue = await read_catalogue(Target("orders-db", agent_target))
+        by_name = {r.name: r for r in catalogue.relations if r.schema == "odd"}
+        oid = {f: int(postgres.sql(f"SELECT 'odd.{f}'::regproc::oid", "agent_demo")) for f in ("peek", "same")}
+        assert by_name["by_function"].sources == [(oid["peek"], 0)]
+        assert by_name["by_operator"].sources == [(oid["same"], 0)]
+        assert by_name["plain"].sources == []
+        assert catalogue.inherits == [
+            (by_name["child"].oid, by_name["parent"].oid),
+            (by_name["derived"].oid, by_name["base"].oid),
+        ]
+        assert sorted(catalogue.generated) == sorted((by_name[name].oid, 3, 2) for name in ("parent", "child"))
+    finally:
+        postgres.sql("DROP SCHEMA odd CASCADE", "agent_demo")
+
+
+def test_a_function_with_a_relations_number_does_not_pass_for_it() -> None:
+    rows: list[list[str | None]] = [["20000", "public", "t", "r", None], ["20001", "public", "v", "v", None]]
+    sources: list[list[str | None]] = [["20001", "20000", "0", "t"], ["20001", "1299", "0", "t"]]
+    assert module._relations(rows, sources)[1].sources == [(0xFFFFFFFF, 0)]
+    sources = [["20001", "20000", "3", "f"]]
+    assert module._relations(rows, sources)[1].sources == [(20000, 3)]
+
+
 async def test_the_version_follows_the_content(postgres: Any, agent_target: AgentTarget) -> None:
     target = Target("orders-db", agent_target)
     first = await read_catalogue(target)
