@@ -221,7 +221,7 @@ def test_every_resource_lives_and_dies_quietly(emulated: Any, entra: EntraEmulat
         assert emulated.refresh(state), state.token
         changed = {name for name in outputs if outputs[name] != state.outputs[name]}
         # Entries of an application's lists show in the application, and what is empty was absent before.
-        assert all(not reveal(outputs[name]) for name in changed) or state.token in ("ApplicationRegistration",)
+        assert all(not reveal(outputs[name]) for name in changed) or state.token == "ApplicationRegistration"
         assert emulated.changes(state, **news) == {}, state.token
 
         found = emulated.bring_in(state.token, state.id)
@@ -278,5 +278,89 @@ def test_a_stack_comes_up_stays_changes_and_goes(entra: EntraEmulator, stack: Ca
     secret = project.outputs()["password"]
     assert secret
     assert secret not in json.dumps(project.state())
+    project.destroy()
+    assert objects(entra) == before
+
+
+ADOPTION = """
+    import pulumi
+    import pulumi_azuread as azuread
+
+    config = pulumi.Config()
+    known = config.get_object("import") or {}
+    me = azuread.get_client_config()
+
+    def adopted(name):
+        return pulumi.ResourceOptions(import_=known.get(name))
+
+    app = azuread.Application("app", display_name="adopted", owners=[me.object_id], opts=adopted("app"))
+    principal = azuread.ServicePrincipal(
+        "principal", client_id=app.client_id, owners=[me.object_id], opts=adopted("principal")
+    )
+    group = azuread.Group(
+        "group", display_name="adopters", security_enabled=True, owners=[me.object_id], opts=adopted("group")
+    )
+    member = azuread.GroupMember(
+        "member",
+        group_object_id=group.object_id,
+        member_object_id=principal.object_id,
+        opts=adopted("member"),
+    )
+    credential = azuread.ApplicationFederatedIdentityCredential(
+        "credential",
+        application_id=app.id,
+        display_name="main",
+        issuer="https://issuer.example",
+        subject=config.get("subject") or "repo:acme/shop",
+        audiences="api://AzureADTokenExchange",
+        opts=adopted("credential"),
+    )
+    found = azuread.Group.get("found", group.id)
+    looked_up = azuread.get_service_principal_output(client_id=principal.client_id)
+    pulumi.export("found", found.display_name)
+    pulumi.export("looked_up", looked_up.display_name)
+    ids = {"app": app, "principal": principal, "group": group, "member": member, "credential": credential}
+    pulumi.export("ids", {name: resource.id for name, resource in ids.items()})
+"""
+
+
+@pytest.mark.build
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_stack_adopts_loses_and_fails(entra: EntraEmulator, stack: Callable[[str], Project]) -> None:
+    before = objects(entra)
+    project = stack(ADOPTION)
+    project.up()
+    outputs = project.outputs()
+    assert (outputs["found"], outputs["looked_up"]) == ("adopters", "adopted")
+
+    # Forgotten and adopted again, by IDs alone.
+    project.pulumi("state", "delete", "--all", "--yes", "--force")
+    for name, identifier in outputs["ids"].items():
+        project.pulumi("config", "set", "--path", f"import.{name}", identifier)
+    planned = project.planned()
+    assert planned["import"] == 5
+    assert "update" not in planned
+    project.up()
+    project.pulumi("config", "rm", "import")
+    assert set(project.planned()) == {"same"}
+
+    # What somebody else deleted is found out and made again, with what hangs on it.
+    group = entra.core.directory.find_by("group", "displayName", "adopters")
+    assert group is not None
+    entra.core.directory.delete(group)
+    project.refresh()
+    assert project.planned()["create"] == 2
+    project.up()
+    assert "adopters" in objects(entra)
+
+    # A refused change leaves the state as it was, and says what Graph said.
+    project.pulumi("config", "set", "subject", "x" * 700)
+    failed = project.pulumi("up", "--yes", "--skip-preview", check=False)
+    assert failed.code != 0
+    assert "credential" in failed.text
+    project.pulumi("config", "rm", "subject")
+    project.refresh()
+    assert set(project.planned()) == {"same"}
     project.destroy()
     assert objects(entra) == before
