@@ -131,17 +131,20 @@ class CertificateAuthority:
         A client that takes one bundle must keep trusting what it trusted, so ours is added and replaces nothing.
         """
         own = self.certificate.public_bytes(_PEM)
-        roots = system_roots()
+        roots = system_roots(but=path)
         sources = [*([roots] if roots else []), *extra]
         parts = [own, *(one.read_bytes().strip() + b"\n" for one in sources if one.resolve() != path.resolve())]
         return write_atomic(path, b"".join(parts), mode=0o644)
 
 
-def system_roots() -> Path | None:
-    """The bundle that this process's clients trust: `SSL_CERT_FILE` if set, else the system's; None if neither is."""
+def system_roots(*, but: Path | None = None) -> Path | None:
+    """The bundle that this process's clients trust: `SSL_CERT_FILE` if set, else the system's; None if neither is.
+
+    `but` is left out: a bundle that is about to be written anew, and that the environment may already name.
+    """
     named = os.environ.get("SSL_CERT_FILE")
     for candidate in [*([named] if named else []), *_DEFAULT_ROOTS]:
-        if Path(candidate).is_file():
+        if Path(candidate).is_file() and (but is None or Path(candidate).resolve() != but.resolve()):
             return Path(candidate)
     return None
 

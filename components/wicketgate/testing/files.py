@@ -1,7 +1,10 @@
 """Files as a careful daemon writes them: atomically, and 0600 when they hold a secret."""
 
+import contextlib
+import fcntl
 import os
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 
 
@@ -27,3 +30,21 @@ def private_folder(path: Path) -> Path:
     """Creates `path` with its parents, readable by its owner alone (0700); an existing folder stays as it is."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
+
+
+@contextlib.contextmanager
+def sole_owner(folder: Path) -> Generator[None]:
+    """Holds `folder` for this process; the hold ends with the context or the process, however that ends.
+
+    Raises OSError if another one holds it.
+    """
+    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            message = f"`{folder}` is in use by another process; stop that one, or choose another folder"
+            raise OSError(message) from None
+        yield
+    finally:
+        os.close(descriptor)

@@ -83,6 +83,7 @@ def _server(app: Asgi, leaf: LeafFiles, ready: Callable[[], None]) -> _Server:
         http="h11",
         loop="asyncio",
         lifespan="on",
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,

@@ -2,11 +2,13 @@
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from wicketgate.testing.files import private_folder, write_atomic
+from wicketgate.testing.files import private_folder, sole_owner, write_atomic
 
 
 def test_content_and_mode(tmp_path: Path) -> None:
@@ -38,3 +40,19 @@ def test_private_folder(tmp_path: Path) -> None:
     made = private_folder(tmp_path / "a" / "b")
     assert stat.S_IMODE(made.stat().st_mode) == 0o700
     assert private_folder(made) == made
+
+
+def test_a_folder_has_one_owner_until_it_ends_however_it_ends(tmp_path: Path) -> None:
+    with sole_owner(tmp_path), pytest.raises(OSError, match="in use by another process"), sole_owner(tmp_path):
+        pass
+    program = f"""
+import os, pathlib, sys
+from wicketgate.testing.files import sole_owner
+with sole_owner(pathlib.Path({str(tmp_path)!r})):
+    os.kill(os.getpid(), 9)
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, check=False)
+    assert done.returncode == -9
+    with sole_owner(tmp_path):
+        assert (tmp_path / ".lock").exists()

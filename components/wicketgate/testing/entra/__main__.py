@@ -1,7 +1,7 @@
 """`python -m wicketgate.testing.entra --state DIR`: the emulator as a process.
 
-Writes DIR/emulator.json once it answers and removes it when it ends, which it does on SIGTERM. Settings may also stand
-in the seed's `quirks`.
+Writes DIR/emulator.json once it answers and removes it when it ends, which it does on SIGTERM. Switches are given
+with `--quirk` or in the seed's `quirks`, and changed through the admin API.
 """
 
 import argparse
@@ -12,6 +12,17 @@ from pathlib import Path
 from wicketgate.testing.entra.seed import SeedError
 from wicketgate.testing.entra.server import DEFAULT_TENANT, EntraEmulator
 from wicketgate.testing.serving import run_until_signalled
+
+
+def _quirk(text: str) -> tuple[str, object]:
+    """`NAME=VALUE`, the value as JSON or else as text. Raises ValueError."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(f"`{text}` is not NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--trust", type=Path, nargs="*", default=[], help="CA files of federated issuers")
     parser.add_argument("--ca-dir", type=Path, help="folder of a certificate authority to share")
     parser.add_argument("--seed", type=Path, help="JSON file with people, groups, applications, quirks")
+    parser.add_argument("--quirk", action="append", default=[], metavar="NAME=VALUE", help="a switch, as in quirks.py")
     given = parser.parse_args(arguments)
     try:
         seed = json.loads(given.seed.read_text()) if given.seed else None
@@ -42,6 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
             ca_dir=given.ca_dir,
             seed=seed,
         )
+        emulator.set_quirks(**dict(_quirk(one) for one in given.quirk))
     except (OSError, SeedError, ValueError) as error:
         print(f"the emulator cannot start: {error}", file=sys.stderr)
         return 1

@@ -153,7 +153,8 @@ async def redeem_code(core: Core, values: dict[str, str]) -> dict[str, Any]:
     how = await client_proof(core, application, values, public=public)
     _check_verifier(kept, values.get("code_verifier"))
     store.put(_CODE, kept | {"used": True})
-    return issue(core, client, kept["user"], values.get("scope") or kept["scope"], how, kept.get("nonce"))
+    scope = values.get("scope") or kept["scope"]
+    return issue(core, client, kept["user"], scope, how, kept.get("nonce"), int(kept["_created"]))
 
 
 def _check_verifier(kept: Doc, verifier: str | None) -> None:

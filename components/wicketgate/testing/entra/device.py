@@ -93,7 +93,7 @@ def decide(core: Core, user_code: str, user: str, *, approve: bool) -> None:
     if person is None or client is None:
         raise ValueError(f"there is no person `{user}`")
     may_sign_in(core, core.directory.with_application(client), person)
-    store.put(_DEVICE, doc | {"user": person["id"]})
+    store.put(_DEVICE, doc | {"user": person["id"], "auth_time": core.clock()})
 
 
 async def redeem_device(core: Core, values: dict[str, str]) -> dict[str, Any]:
@@ -113,4 +113,4 @@ async def redeem_device(core: Core, values: dict[str, str]) -> dict[str, Any]:
     if doc["user"] is None:
         raise login_error(70016)
     store.remove(_DEVICE, doc["id"])
-    return issue(core, client, doc["user"], doc["scope"], how, None)
+    return issue(core, client, doc["user"], doc["scope"], how, None, int(doc["auth_time"]))

@@ -34,7 +34,8 @@ async def redeem_refresh(core: Core, values: dict[str, str]) -> dict[str, Any]:
     if time.time() - kept["_created"] > _REFRESH_LIFE:
         raise login_error(700082)
     how = await client_proof(core, application, values, public=kept["how"] == "public")
-    return issue(core, client, kept["user"], values.get("scope") or kept["scope"], how, None)
+    scope = values.get("scope") or kept["scope"]
+    return issue(core, client, kept["user"], scope, how, None, int(kept.get("auth_time", 0)))
 
 
 def may_sign_in(core: Core, client: Doc, user: Doc) -> None:
@@ -69,7 +70,9 @@ def delegated(core: Core, scope: str) -> tuple[Doc, str, tuple[str, ...]]:
     return *found, tuple(dict.fromkeys(names))
 
 
-def issue(core: Core, client: Doc, user_id: str, scope: str, how: str, nonce: str | None) -> dict[str, Any]:
+def issue(
+    core: Core, client: Doc, user_id: str, scope: str, how: str, nonce: str | None, auth_time: int
+) -> dict[str, Any]:
     user = core.directory.find("user", user_id)
     if user is None:
         raise login_error(50034, user=user_id, tenant=core.directory.display_name)
@@ -81,7 +84,7 @@ def issue(core: Core, client: Doc, user_id: str, scope: str, how: str, nonce: st
     in_token = (
         granted if resource["appId"] == GRAPH_APP_ID else tuple(name for name in granted if name not in OIDC_SCOPES)
     )
-    text, lifetime = tokens.access_token(core, tokens.Grant(client, resource, audience, how, user, in_token))
+    text, lifetime = tokens.access_token(core, tokens.Grant(client, resource, audience, how, user, in_token, auth_time))
     prefix = "" if resource["appId"] == GRAPH_APP_ID else f"{audience}/"
     answer: dict[str, Any] = {
         "token_type": "Bearer",
@@ -92,12 +95,12 @@ def issue(core: Core, client: Doc, user_id: str, scope: str, how: str, nonce: st
     }
     if "offline_access" in names:
         refresh = f"1.{secrets.token_urlsafe(64)}"
-        kept = {"user": user_id, "client_id": client["appId"], "scope": scope, "how": how}
+        kept = {"user": user_id, "client_id": client["appId"], "scope": scope, "how": how, "auth_time": auth_time}
         core.directory.store.drop_old(_REFRESH, _REFRESH_LIFE)
         core.directory.store.put(_REFRESH, {"id": secret_digest(refresh), "_created": time.time(), **kept})
         answer["refresh_token"] = refresh
     if "openid" in names:
-        answer["id_token"] = tokens.id_token(core, client, user, names, nonce)
+        answer["id_token"] = tokens.id_token(core, client, user, names, nonce, auth_time)
     if "profile" in names or "openid" in names:
         info = f'{{"uid":"{user_id}","utid":"{core.tenant}"}}'
         answer["client_info"] = jws.b64url(info.encode())

@@ -34,7 +34,7 @@ from wicketgate.testing.entra.errors import LoginError
 from wicketgate.testing.entra.keys import SigningKeys
 from wicketgate.testing.entra.seed import apply_seed
 from wicketgate.testing.entra.store import Store
-from wicketgate.testing.files import private_folder, write_atomic
+from wicketgate.testing.files import private_folder, sole_owner, write_atomic
 from wicketgate.testing.serving import Asgi, ThreadedServer, bind
 
 DEFAULT_TENANT = "6f1c9a52-7a53-4c0e-9a55-3f2e6b1d8c40"
@@ -148,30 +148,34 @@ class EntraEmulator:
     ) -> None:
         """Prepares the state and binds the port. Raises OSError, SeedError, ValueError for a tenant that is no GUID."""
         self.tenant = str(uuid.UUID(tenant))
-        self._cleanup = contextlib.ExitStack()
-        folder = state or Path(self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="wicketgate-entra-")))
-        self.state = private_folder(folder)
-        self.listener = bind(host, port, remembered=folder / "port")
-        self.port: int = self.listener.getsockname()[1]
-        self.url = f"https://{public_host}:{self.port}"
-        self._ca = CertificateAuthority.open(ca_dir or folder / "ca")
-        names = dict.fromkeys([public_host, "localhost", "127.0.0.1", "::1"])
-        self.leaf: LeafFiles = self._ca.issue_files(folder, "server", names)
-        self.bundle_file = self._ca.write_bundle(folder / "ca-bundle.pem", extra=list(trust))
-        self.store = Store(None if state is None else folder / "emulator.db")
-        directory = Directory(self.store, self.tenant, domain=domain.lower())
-        furnish(directory)
-        self.core = Core(
-            self.url,
-            directory,
-            SigningKeys(self.store),
-            client_context(self._ca.cert_file, *trust),
-            self._admin_key(),
-        )
-        if seed:
-            apply_seed(directory, seed)
-        self.app = build_app(self.core)
-        self._server = ThreadedServer(self.app, self.listener, self.leaf)
+        trusted = list(trust)
+        with contextlib.ExitStack() as cleanup:
+            folder = state or Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="wicketgate-entra-")))
+            self.state = private_folder(folder)
+            cleanup.enter_context(sole_owner(folder))
+            self.listener = cleanup.enter_context(bind(host, port, remembered=folder / "port"))
+            self.port: int = self.listener.getsockname()[1]
+            self.url = f"https://{public_host}:{self.port}"
+            self._ca = CertificateAuthority.open(ca_dir or folder / "ca")
+            names = dict.fromkeys([public_host, "localhost", "127.0.0.1", "::1"])
+            self.leaf: LeafFiles = self._ca.issue_files(folder, "server", names)
+            self.bundle_file = self._ca.write_bundle(folder / "ca-bundle.pem", extra=trusted)
+            self.store = Store(None if state is None else folder / "emulator.db")
+            cleanup.callback(self.store.close)
+            directory = Directory(self.store, self.tenant, domain=domain.lower())
+            furnish(directory)
+            self.core = Core(
+                self.url,
+                directory,
+                SigningKeys(self.store),
+                client_context(self._ca.cert_file, *trusted),
+                self._admin_key(),
+            )
+            if seed:
+                apply_seed(directory, seed)
+            self.app = build_app(self.core)
+            self._server = ThreadedServer(self.app, self.listener, self.leaf)
+            self._cleanup = cleanup.pop_all()
 
     def _admin_key(self) -> str:
         file = self.admin_key_file
@@ -190,8 +194,7 @@ class EntraEmulator:
         self.close()
 
     def close(self) -> None:
-        """Closes the store and forgets a temporary folder."""
-        self.store.close()
+        """Closes port and store, lets the folder go, and forgets a temporary one."""
         self._cleanup.close()
 
     # --- where things are

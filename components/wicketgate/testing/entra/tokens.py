@@ -25,7 +25,8 @@ _CLASSES = {"public": "0", "secret": "1", "certificate": "2"}
 class Grant:
     """What a token is issued for. `client` is a service principal, `how` public, secret or certificate.
 
-    `audience` is the resource as the client spelled it. `user` and `scopes` are set in delegated tokens.
+    `audience` is the resource as the client spelled it. `user`, `scopes` and `auth_time` (when the person signed in, in
+    seconds since 1970) are set in delegated tokens.
     """
 
     client: Doc
@@ -34,6 +35,7 @@ class Grant:
     how: str
     user: Doc | None = None
     scopes: tuple[str, ...] = ()
+    auth_time: int = 0
 
 
 def access_token(core: Core, grant: Grant) -> tuple[str, int]:
@@ -64,7 +66,7 @@ def access_token(core: Core, grant: Grant) -> tuple[str, int]:
         claims |= {"scp": " ".join(grant.scopes)} | _person(grant.user)
     if is_graph:
         claims |= {"idtyp": "user" if grant.user else "app", "app_displayname": grant.client["displayName"]}
-    claims |= _optional(application, "accessToken", principal)
+    claims |= _optional(application, "accessToken", principal, grant.auth_time)
     claims |= groups_claim(core, application, principal, assigned_to=grant.resource)
     key = core.keys.current
     header = {"kid": key.kid} | ({} if version == 2 else {"x5t": key.kid})
@@ -73,7 +75,7 @@ def access_token(core: Core, grant: Grant) -> tuple[str, int]:
     return jws.sign_rs256(dict(sorted(claims.items())), key.key, header), lifetime
 
 
-def id_token(core: Core, client: Doc, user: Doc, scopes: tuple[str, ...], nonce: str | None) -> str:
+def id_token(core: Core, client: Doc, user: Doc, scopes: tuple[str, ...], nonce: str | None, auth_time: int = 0) -> str:
     """A signed v2.0 ID token for a person at `client`."""
     application = core.directory.application_of(client) or {}
     claims = _times(core, 3600) | {
@@ -94,7 +96,7 @@ def id_token(core: Core, client: Doc, user: Doc, scopes: tuple[str, ...], nonce:
         claims["email"] = user["mail"]
     if roles := core.directory.role_values(user, client):
         claims["roles"] = roles
-    claims |= _optional(application, "idToken", user)
+    claims |= _optional(application, "idToken", user, auth_time)
     claims |= groups_claim(core, application, user, assigned_to=client)
     return jws.sign_rs256(dict(sorted(claims.items())), core.keys.current.key, {"kid": core.keys.current.kid})
 
@@ -139,13 +141,15 @@ def _person(user: Doc) -> dict[str, Any]:
     return {"name": user["displayName"]}
 
 
-def _optional(application: Doc, kind: str, principal: Doc) -> dict[str, Any]:
+def _optional(application: Doc, kind: str, principal: Doc, auth_time: int) -> dict[str, Any]:
     """The optional claims that the API's registration asks for, of those this emulator knows."""
     found: dict[str, Any] = {}
     for asked in (application.get("optionalClaims") or {}).get(kind) or []:
         name, more = asked.get("name"), asked.get("additionalProperties") or []
         if name == "idtyp" and (principal["_kind"] != "user" or "include_user_token" in more):
             found["idtyp"] = "user" if principal["_kind"] == "user" else "app"
+        elif name == "auth_time" and principal["_kind"] == "user" and auth_time:
+            found["auth_time"] = auth_time
         elif name == "acct" and principal["_kind"] == "user":
             found["acct"] = 0 if principal["userType"] == "Member" else 1
         elif name in ("email", "upn", "given_name", "family_name") and principal["_kind"] == "user":

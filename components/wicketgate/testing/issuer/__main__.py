@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         issuer.listener,
         issuer.leaf,
         ready,
-        [lambda: described.unlink(missing_ok=True), issuer.files.stop],
+        [lambda: described.unlink(missing_ok=True), issuer.close],
     )
     return 0
 

@@ -8,6 +8,7 @@ with WorkloadIssuer(tmp_path) as issuer:
 ```
 """
 
+import contextlib
 import json
 import os
 import secrets
@@ -16,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from wicketgate.testing.certs import CertificateAuthority, LeafFiles
-from wicketgate.testing.files import private_folder, write_atomic
+from wicketgate.testing.files import private_folder, sole_owner, write_atomic
 from wicketgate.testing.issuer.app import Issuing, build_app
 from wicketgate.testing.issuer.config import IssuerConfig, Projected, Workflow
 from wicketgate.testing.issuer.keys import IssuerKey
@@ -42,20 +43,24 @@ class WorkloadIssuer:
     ) -> None:
         """Prepares key and certificate, binds the port, writes request tokens and token files. Raises OSError."""
         self.state = private_folder(state)
-        self.listener = bind(host, port, remembered=state / "port")
-        self.url = f"https://{public_host}:{self.listener.getsockname()[1]}"
-        self._ca = CertificateAuthority.open(ca_dir or state / "ca")
-        names = dict.fromkeys([public_host, "localhost", "127.0.0.1", "::1"])
-        self.leaf: LeafFiles = self._ca.issue_files(state, "server", names)
-        self.key = IssuerKey.open(state / "issuer.key")
-        self._issuing = Issuing(self.url, self.key)
-        self.files = TokenFiles(self.url, self.key)
-        self.app = build_app(self._issuing)
-        self._server = ThreadedServer(self.app, self.listener, self.leaf)
-        for workflow in config.workflows if config else []:
-            self.add_workflow(workflow)
-        for projected in config.projected if config else []:
-            self.files.add(projected)
+        with contextlib.ExitStack() as cleanup:
+            cleanup.enter_context(sole_owner(state))
+            self.listener = cleanup.enter_context(bind(host, port, remembered=state / "port"))
+            self.url = f"https://{public_host}:{self.listener.getsockname()[1]}"
+            self._ca = CertificateAuthority.open(ca_dir or state / "ca")
+            names = dict.fromkeys([public_host, "localhost", "127.0.0.1", "::1"])
+            self.leaf: LeafFiles = self._ca.issue_files(state, "server", names)
+            self.key = IssuerKey.open(state / "issuer.key")
+            self._issuing = Issuing(self.url, self.key)
+            self.files = TokenFiles(self.url, self.key)
+            cleanup.callback(self.files.stop)
+            self.app = build_app(self._issuing)
+            self._server = ThreadedServer(self.app, self.listener, self.leaf)
+            for workflow in config.workflows if config else []:
+                self.add_workflow(workflow)
+            for projected in config.projected if config else []:
+                self.files.add(projected)
+            self._cleanup = cleanup.pop_all()
 
     @property
     def ca_file(self) -> Path:
@@ -75,8 +80,12 @@ class WorkloadIssuer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.files.stop()
         self._server.__exit__(kind, error, trace)
+        self.close()
+
+    def close(self) -> None:
+        """Removes the token files, which nobody keeps fresh any more, and lets port and folder go."""
+        self._cleanup.close()
 
     def token(self, subject: str, audience: str, *, lifetime: float = 300, claims: dict[str, Any] | None = None) -> str:
         """A signed token for a workload."""

@@ -26,6 +26,7 @@ def test_it_says_when_it_answers_and_ends_on_sigterm(tmp_path: Path, environment
     (tmp_path / "seed.json").write_text(json.dumps({"groups": [{"displayName": "g"}]}))
     tenant = "11111111-2222-4333-8444-555555555555"
     arguments = ["--state", str(state), "--port", "0", "--tenant", tenant, "--seed", str(tmp_path / "seed.json")]
+    arguments += ["--quirk", "retry_after=9", "--quirk", "groups_claim=overage"]
     process = subprocess.Popen([*COMMAND, *arguments], env=environment)
     described = state / "emulator.json"
     try:
@@ -54,6 +55,16 @@ def test_it_says_when_it_answers_and_ends_on_sigterm(tmp_path: Path, environment
             verify=context,
             trust_env=False,
         )
+        quirks = httpx2.get(
+            f"{found['url']}/_emulator/quirks",
+            headers={"Authorization": f"Bearer {key}"},
+            verify=context,
+            trust_env=False,
+        ).json()
+        assert (quirks["retry_after"], quirks["groups_claim"]) == (9, "overage")
+        second = subprocess.run([*COMMAND, *arguments], env=environment, capture_output=True, text=True, check=False)
+        assert (second.returncode, "in use by another process" in second.stderr) == (1, True)
+        assert described.exists()
         assert [one["name"] for one in answer.json()["group"]] == ["g"]
     finally:
         process.send_signal(signal.SIGTERM)
@@ -67,6 +78,8 @@ def test_it_says_when_it_answers_and_ends_on_sigterm(tmp_path: Path, environment
         (["--tenant", "contoso"], "cannot start"),
         (["--trust", "/nonexistent/ca.pem"], "cannot start"),
         (["--seed", "/nonexistent/seed.json"], "cannot start"),
+        (["--quirk", "retry_after"], "is not NAME=VALUE"),
+        (["--quirk", "speling=1"], "no quirk `speling`"),
     ],
 )
 def test_it_says_why_it_cannot_start(

@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from wicketgate.testing.certs import client_context
 from wicketgate.testing.entra import server
+from wicketgate.testing.entra.seed import SeedError
 from wicketgate.testing.entra.server import EntraEmulator
 from wicketgate.testing.issuer.server import WorkloadIssuer
 
@@ -37,24 +38,26 @@ def test_state_address_and_keys_survive_a_restart(tmp_path: Path) -> None:
 
 
 def test_one_authority_for_issuer_and_emulator(tmp_path: Path) -> None:
-    with WorkloadIssuer(tmp_path / "i", ca_dir=tmp_path / "ca") as issuer:
-        with EntraEmulator(tmp_path / "e", ca_dir=tmp_path / "ca") as entra:
-            assert entra.ca_file == issuer.ca_file
-            entra.seed({"deployer": {"federatedCredentials": [{"name": "one", "issuer": issuer.url, "subject": "s"}]}})
-            deployer = entra.core.directory.find_by("application", "displayName", "wicketgate-deployer")
-            assert deployer is not None
-            form = {
-                "grant_type": "client_credentials",
-                "client_id": deployer["appId"],
-                "client_assertion": issuer.token("s", "api://AzureADTokenExchange"),
-                "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
-                "scope": f"{entra.graph}/.default",
-            }
-            context = ssl.create_default_context(cafile=str(entra.bundle_file))
-            answer = httpx2.post(
-                f"{entra.url}/{entra.tenant}/oauth2/v2.0/token", data=form, verify=context, trust_env=False
-            )
-            assert answer.status_code == 200
+    with (
+        WorkloadIssuer(tmp_path / "i", ca_dir=tmp_path / "ca") as issuer,
+        EntraEmulator(tmp_path / "e", ca_dir=tmp_path / "ca") as entra,
+    ):
+        assert entra.ca_file == issuer.ca_file
+        entra.seed({"deployer": {"federatedCredentials": [{"name": "one", "issuer": issuer.url, "subject": "s"}]}})
+        deployer = entra.core.directory.find_by("application", "displayName", "wicketgate-deployer")
+        assert deployer is not None
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": deployer["appId"],
+            "client_assertion": issuer.token("s", "api://AzureADTokenExchange"),
+            "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            "scope": f"{entra.graph}/.default",
+        }
+        context = ssl.create_default_context(cafile=str(entra.bundle_file))
+        answer = httpx2.post(
+            f"{entra.url}/{entra.tenant}/oauth2/v2.0/token", data=form, verify=context, trust_env=False
+        )
+        assert answer.status_code == 200
 
 
 def test_secrets_on_disk_are_private(tmp_path: Path) -> None:
@@ -78,6 +81,14 @@ def test_memory_state_leaves_nothing() -> None:
         folder = entra.state
         assert folder.exists()
     assert not folder.exists()
+
+
+def test_a_failed_start_lets_the_folder_go(tmp_path: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(SeedError):
+            EntraEmulator(tmp_path / "e", seed={"people": []})
+    with EntraEmulator(tmp_path / "e"), pytest.raises(OSError, match="in use"):
+        EntraEmulator(tmp_path / "e")
 
 
 def test_a_tenant_must_be_a_guid(tmp_path: Path) -> None:
