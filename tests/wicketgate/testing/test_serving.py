@@ -1,5 +1,6 @@
 """Servers in a thread and as a process."""
 
+import socket
 import ssl
 from pathlib import Path
 
@@ -28,6 +29,13 @@ def test_a_thread_serves_until_the_context_ends(tmp_path: Path) -> None:
         assert answer.text == "hello"
     with pytest.raises(httpx2.ConnectError):
         httpx2.get(f"https://localhost:{port}/", verify=ssl.create_default_context(), trust_env=False)
+
+
+def test_accepted_connections_send_at_once() -> None:
+    """asyncio sets TCP_NODELAY by the socket's protocol number, which accepted sockets inherit."""
+    listener = bind("127.0.0.1", 0)
+    assert listener.proto == socket.IPPROTO_TCP
+    listener.close()
 
 
 def test_a_failed_start_is_told(tmp_path: Path) -> None:
