@@ -28,7 +28,7 @@ class _Provider(BaseProvider):
         if what == "error":
             raise ProviderError("that does not go")
         if what == "file":
-            raise PermissionError(13, "Permission denied", "/root/x")
+            raise PermissionError(13, "Permission denied", "/etc/x")
         self.log.warn(request.urn, "made")
         return provider_pb2.CreateResponse(id="1")
 
