@@ -43,16 +43,22 @@ def eventually() -> Callable[[Callable[[], object]], Awaitable[None]]:
 
 @dataclass
 class Cloud:
-    """A tenant (the emulator) with a gateway, an agent and a bot in it, and the platform (an issuer) of all three."""
+    """A tenant (the emulator) with a gateway, an agent and a bot in it, and the platform (an issuer) of all three.
+
+    Its people: Dana (role Approval.Decide, group dba), Erik (Approval.Decide, no group), Ada (Session.Read),
+    Root (Gateway.Admin), Nils (no role: Entra gives him no token). They sign in with the public client `cli`.
+    """
 
     entra: Any
     issuer: Any
     folder: Path
     audience: str = ""
     ids: dict[str, str] = field(default_factory=dict[str, str])
-    """Object ids of service principals and groups by display name."""
+    """Object ids of service principals, groups and people by display name."""
     clients: dict[str, str] = field(default_factory=dict[str, str])
     """Client ids by display name."""
+    roles: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    """Roles of people."""
 
     def document(self) -> dict[str, Any]:
         """The `entra` part of a configuration file."""
@@ -66,6 +72,44 @@ class Cloud:
     def workload(self, name: str) -> dict[str, Any]:
         """The `workload` part for `gateway`, `agent` or `bot`."""
         return {"clientId": self.clients[name], "tokenFile": str(self.folder / f"{name}.token")}
+
+    def person_token(self, name: str, *, client: str = "cli", scope: str = "", refresh: bool = False) -> str:
+        """An access token of a person for the gateway, got by the device code flow."""
+        import ssl
+
+        import httpx2
+
+        base = f"{self.entra.authority}/{self.entra.tenant}/oauth2/v2.0"
+        context = ssl.create_default_context(cafile=str(self.entra.ca_file))
+        with httpx2.Client(verify=context, trust_env=False) as http:
+            form = {"client_id": self.clients[client], "scope": scope or f"{self.audience}/Gateway.Use"}
+            code = http.post(f"{base}/devicecode", data=form).json()
+            self.entra.approve_device(code["user_code"], self.ids[name])
+            grant = "urn:ietf:params:oauth:grant-type:device_code"
+            answer = http.post(
+                f"{base}/token",
+                data={"grant_type": grant, "client_id": form["client_id"], "device_code": code["device_code"]},
+            ).json()
+        if "access_token" not in answer:
+            raise ValueError(answer["error_description"])
+        return answer["access_token"]
+
+    def mint_person(self, name: str, **claims: Any) -> str:
+        """A token as the emulator would sign it for a person, with these claims; None takes one away."""
+        import time
+
+        good = {
+            "aud": self.audience,
+            "oid": self.ids[name],
+            "azp": self.clients["cli"],
+            "azpacr": "0",
+            "name": name,
+            "scp": "Gateway.Use",
+            "idtyp": None,
+            "roles": self.roles.get(name),
+            "auth_time": int(time.time()),
+        }
+        return self.entra.mint({**good, **claims})
 
     def patch(self, path: str, body: dict[str, Any], method: str = "PATCH") -> None:
         """Changes an object by Graph, as an administrator would."""
@@ -86,14 +130,31 @@ def whole_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     from wicketgate.testing.entra.server import EntraEmulator
     from wicketgate.testing.issuer.server import WorkloadIssuer
 
-    def role(number: int, value: str) -> dict[str, Any]:
+    def role(number: int, value: str, members: str = "Application") -> dict[str, Any]:
         return {
             "id": f"5b1e0a52-7a53-4c0e-9a55-3f2e6b1d8c{number}",
             "value": value,
             "displayName": value,
             "description": value,
-            "allowedMemberTypes": ["Application"],
+            "allowedMemberTypes": [members],
         }
+
+    people = {
+        "Dana": ["Approval.Decide"],
+        "Erik": ["Approval.Decide"],
+        "Ada": ["Session.Read"],
+        "Root": ["Gateway.Admin"],
+        "Nils": [],
+    }
+    scope = {
+        "id": "5b1e0a52-7a53-4c0e-9a55-3f2e6b1d8c50",
+        "value": "Gateway.Use",
+        "type": "User",
+        "isEnabled": True,
+        "adminConsentDisplayName": "Use the gateway",
+        "adminConsentDescription": "Use the gateway",
+    }
+    public = {"isFallbackPublicClient": True, "publicClient": {"redirectUris": ["http://127.0.0.1/"]}}
 
     def workload(name: str, **more: Any) -> dict[str, Any]:
         credential = {"name": "platform", "issuer": issuer.url, "subject": f"workload:{name}"}
@@ -107,18 +168,32 @@ def whole_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
                     {"displayName": "reviewers", "members": []},
                     {"displayName": "everyone", "members": ["reviewers"]},
                     {"displayName": "others", "members": []},
+                    {"displayName": "dba-inner", "members": []},
+                    {"displayName": "dba", "members": ["dba-inner"]},
                 ],
+                "users": [{"displayName": name, "groups": ["dba-inner"] if name == "Dana" else []} for name in people],
                 "applications": [
                     workload(
                         "gateway",
-                        api={"requestedAccessTokenVersion": 2},
-                        appRoles=[role(40, "Bot.Connect"), role(41, "Agent.Connect")],
+                        api={"requestedAccessTokenVersion": 2, "oauth2PermissionScopes": [scope]},
+                        appRoles=[
+                            role(40, "Bot.Connect"),
+                            role(41, "Agent.Connect"),
+                            role(42, "Approval.Decide", "User"),
+                            role(43, "Session.Read", "User"),
+                            role(44, "Gateway.Admin", "User"),
+                        ],
                         optionalClaims={
-                            "accessToken": [{"name": "idtyp", "additionalProperties": ["include_user_token"]}]
+                            "accessToken": [
+                                {"name": "idtyp", "additionalProperties": ["include_user_token"]},
+                                {"name": "auth_time"},
+                            ]
                         },
                         appRoleAssignmentRequired=True,
-                        graphRoles=["Application.Read.All"],
+                        graphRoles=["Application.Read.All", "User.Read.All", "GroupMember.Read.All"],
                     ),
+                    {"displayName": "cli", **public},
+                    {"displayName": "other-cli", **public},
                     workload("agent", assignments=[{"resource": "gateway", "role": "Agent.Connect"}]),
                     workload("bot", assignments=[{"resource": "gateway", "role": "Bot.Connect"}], groups=["reviewers"]),
                 ],
@@ -132,11 +207,24 @@ def whole_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
             assert principal is not None
             cloud.clients[name], cloud.ids[name] = application["appId"], principal["id"]
             issuer.project(f"workload:{name}", "api://AzureADTokenExchange", folder / f"{name}.token")
-        for name in ("reviewers", "everyone", "others"):
-            group = entra.core.directory.find_by("group", "displayName", name)
-            assert group is not None
-            cloud.ids[name] = group["id"]
+        for name in ("cli", "other-cli"):
+            application = entra.core.directory.find_by("application", "displayName", name)
+            assert application is not None
+            cloud.clients[name] = application["appId"]
+        for kind, names in (("group", ("reviewers", "everyone", "others", "dba")), ("user", people)):
+            for name in names:
+                found = entra.core.directory.find_by(kind, "displayName", name)
+                assert found is not None
+                cloud.ids[name] = found["id"]
         cloud.audience = cloud.clients["gateway"]
+        cloud.roles = people
+        gateway = entra.core.directory.find_by("servicePrincipal", "displayName", "gateway")
+        assert gateway is not None
+        known = {one["value"]: one["id"] for one in entra.core.directory.with_application(gateway)["appRoles"]}
+        for name, roles in people.items():
+            for value in roles:
+                body = {"principalId": cloud.ids[name], "resourceId": gateway["id"], "appRoleId": known[value]}
+                cloud.patch(f"servicePrincipals/{gateway['id']}/appRoleAssignedTo", body, "POST")
         yield cloud
 
 

@@ -1,4 +1,4 @@
-"""`gateway.yaml`, `agent.yaml` and a bot's `client.yaml`: what a deployment renders and the processes read.
+"""`gateway.yaml`, `agent.yaml`, `client.yaml`, `people.yaml`: what a deployment renders and the processes read.
 
 No field here holds a secret: credentials are files that the platform mounts or a workload issuer keeps fresh.
 """
@@ -6,15 +6,22 @@ No field here holds a secret: credentials are files that the platform mounts or 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
+from wicketgate_gateway.contract.keeping import AuditSettings, RecordingStore, Retention
 from wicketgate_gateway.contract.model import Model
 from wicketgate_gateway.contract.values import Duration, Name, Port, Uuid, seconds
 
 AGENT_ROLE = "Agent.Connect"
 BOT_ROLE = "Bot.Connect"
+APPROVER_ROLE = "Approval.Decide"
+AUDITOR_ROLE = "Session.Read"
+ADMIN_ROLE = "Gateway.Admin"
+PEOPLE_SCOPE = "Gateway.Use"
+"""The delegated permission with which the command line acts for a person."""
 TOKEN_EXCHANGE_AUDIENCE = "api://AzureADTokenExchange"  # noqa: S105 - an audience, not a token
 
 
@@ -94,12 +101,76 @@ class GatewayTarget(Model):
 
 
 class GatewayListeners(Model):
-    """One address per protocol, and one that agents dial."""
+    """One address per protocol, one that agents dial, one for people."""
 
     postgres: Listen
     """For PostgreSQL clients."""
     agents: Listen
     """For agents."""
+    api: Listen | None = None
+    """For people: approvals, sessions, the kill switch. Without it there is no API, and nobody can approve."""
+
+
+def _https(value: str) -> str:
+    """An https address without anything that could hide where it leads; plain http on loopback alone."""
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise ValueError("not an address: write it as `https://host/path`") from None
+    plain = parts.scheme == "http" and host in ("127.0.0.1", "::1", "localhost")
+    if (parts.scheme != "https" and not plain) or not host:
+        raise ValueError("must be an https address (http is for loopback alone)")
+    if "@" in parts.netloc or parts.fragment or any(c <= " " or c == "\\" for c in value) or not value.isascii():
+        raise ValueError("must hold no user, fragment, space or backslash")
+    return value
+
+
+class WebhookFormat(StrEnum):
+    """How a message is written."""
+
+    JSON = "json"
+    """Our own JSON, signed by the Standard Webhooks scheme."""
+    SLACK = "slack"
+    """Blocks for an incoming webhook of Slack."""
+    TEAMS = "teams"
+    """An adaptive card for a workflow of Microsoft Teams."""
+
+
+class Webhook(Model):
+    """Where messages on held operations go. A message links to the approval; it never is one."""
+
+    format: Annotated[WebhookFormat, Field(strict=False)] = WebhookFormat.JSON
+    """`json`, `slack` or `teams`."""
+    url: Annotated[str, AfterValidator(_https)] | None = None
+    """The https address, where it is no secret."""
+    url_file: str | None = None
+    """A file with the address: whoever knows the address of a Slack or Teams webhook can post there."""
+    secret_file: str | None = None
+    """A file with the secret that signs messages, `whsec_…`; needed for `json`."""
+    ca_file: str | None = None
+    """Extra CA certificates (PEM) for the receiver, beside the system's."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.url is None) == (self.url_file is None):
+            raise ValueError("needs exactly one of `url`, `urlFile`")
+        if self.format is WebhookFormat.JSON and self.secret_file is None:
+            raise ValueError("needs `secretFile`: an unsigned message could come from anybody")
+        return self
+
+
+class People(Model):
+    """How people reach the gateway and prove who they are."""
+
+    url: Annotated[str, AfterValidator(_https)]
+    """The API's address as people reach it; links in messages begin with it."""
+    client: Uuid
+    """Client id of the public client that people sign in with: tokens that another client got are refused."""
+    sign_in: Duration = "12h"
+    """For how long after signing in a person may approve, deny and end sessions."""
+    webhooks: dict[Name, Webhook] = Field(default_factory=dict)
+    """Who is told of held operations."""
 
 
 def _at_most_a_minute(value: str) -> str:
@@ -146,8 +217,22 @@ class GatewayConfig(Model):
     """The policy bundle; read again when it changes."""
     targets: dict[Name, GatewayTarget]
     """Targets by the name that bots connect to."""
+    people: People | None = None
+    """People's way in, where `listen.api` is given."""
     limits: Limits = Field(default_factory=Limits)
     """Bounds."""
+    audit: AuditSettings = Field(default_factory=AuditSettings)
+    """How the audit is sealed, and who gets it."""
+    retention: Retention = Field(default_factory=Retention)
+    """How long recordings and events are kept."""
+    recordings: RecordingStore | None = None
+    """An object store for closed recordings."""
+
+    @model_validator(mode="after")
+    def _people_and_their_address(self) -> Self:
+        if (self.listen.api is None) != (self.people is None):
+            raise ValueError("`listen.api` and `people` belong together: give both, or neither")
+        return self
 
 
 class AgentTarget(Model):
@@ -205,3 +290,20 @@ class ClientConfig(Model):
     """Where the gateway is."""
     targets: dict[Name, Annotated[TargetKind, Field(strict=False)]]
     """The targets that the bot's policies are about, and their protocols."""
+
+
+class PeopleConfig(Model):
+    """`people.yaml`: what a person's machine needs to sign in and to reach the API. Nothing in it is secret."""
+
+    version: int = 1
+    """Version of the file's form."""
+    entra: Entra
+    """The tenant."""
+    audience: Uuid
+    """Client id of the gateway's registration."""
+    client: Uuid
+    """Client id of the public client that people sign in with."""
+    url: Annotated[str, AfterValidator(_https)]
+    """The API's address."""
+    ca_file: str | None = None
+    """The CA that signed the API's certificate; without it, the system's."""

@@ -1,11 +1,12 @@
-"""What Graph says of a service principal: enabled or not, and in which of the policies' groups.
+"""What Graph says of a service principal or a person: enabled or not, and in which of the policies' groups.
 
 How this works: `accountEnabled` and `checkMemberGroups` (transitive, at most 20 groups a call) are asked together and
 kept for a minute at most, counted from before the question. From half that age on, whoever asks gets the kept answer
 and has it asked anew in the background, so that one stray failure of Graph ends nobody's session. One question per
 principal is in flight; others wait for the same answer. Without an answer that is young enough the principal is
 refused. Claims are never a source of groups, and no link found in one is followed. Source: Microsoft Graph v1.0,
-`servicePrincipal` and `checkMemberGroups`; permission `Application.Read.All`.
+`servicePrincipal`, `user` and `checkMemberGroups`; permissions `Application.Read.All` for service principals, and
+`User.Read.All` with `GroupMember.Read.All` for people.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import httpx2
@@ -50,8 +52,35 @@ class Membership(NamedTuple):
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A collection of Graph, and what is said where its member is disabled or may not be read."""
+
+    collection: str
+    code: str
+    disabled: str
+    remedy: str
+    permissions: str
+
+
+BOTS = Kind(
+    "servicePrincipals",
+    "bot-disabled",
+    "the service principal is disabled or deleted in Entra",
+    "ask the bot's owner to enable it",
+    "`Application.Read.All`",
+)
+PEOPLE = Kind(
+    "users",
+    "person-disabled",
+    "the account is disabled or deleted in Entra",
+    "ask the tenant's administrators",
+    "`User.Read.All` and `GroupMember.Read.All`",
+)
+
+
 class GroupResolver:
-    """Memberships of service principals, for one event loop. `max_age` is in seconds, at most 60."""
+    """Memberships of the principals of one `kind`, for one event loop. `max_age` is in seconds, at most 60."""
 
     def __init__(
         self,
@@ -61,8 +90,10 @@ class GroupResolver:
         *,
         max_age: float = MAX_AGE,
         clock: Callable[[], float] = time.monotonic,
+        kind: Kind = BOTS,
     ) -> None:
-        self._base = f"{entra.graph.rstrip('/')}/v1.0/servicePrincipals"
+        self._kind = kind
+        self._base = f"{entra.graph.rstrip('/')}/v1.0/{kind.collection}"
         self._scope = entra.graph.rstrip("/") + _SCOPE_SUFFIX
         self._credential = credential
         self._http = http
@@ -71,12 +102,13 @@ class GroupResolver:
         self._cache: OrderedDict[str, Membership] = OrderedDict()
         self._asking: dict[str, tuple[frozenset[str], asyncio.Task[Membership]]] = {}
 
-    async def groups_of(self, object_id: str, asked: frozenset[str]) -> frozenset[str]:
-        """Those of `asked` (object ids of groups) that the enabled service principal is in, directly or not.
+    async def groups_of(self, object_id: str, asked: frozenset[str], *, fresh: bool = False) -> frozenset[str]:
+        """Those of `asked` (object ids of groups) that the enabled principal is in, directly or not.
 
-        Raises Refused: `bot-disabled` (disabled, deleted or unknown) or `graph-unavailable`.
+        A `fresh` answer was asked for now. Raises Refused: `bot-disabled` or `person-disabled` (disabled, deleted or
+        unknown), or `graph-unavailable`.
         """
-        answer = self._cache.get(object_id)
+        answer = None if fresh else self._cache.get(object_id)
         age = self._clock() - answer.at if answer is not None else self._max_age
         if answer is None or age >= self._max_age or not asked <= answer.asked:
             # Shielded: the first asker hanging up must not fail those who wait with it.
@@ -84,11 +116,7 @@ class GroupResolver:
         elif age >= self._max_age / 2:
             self._ask_once(object_id, asked)
         if not answer.enabled:
-            raise Refused(
-                "bot-disabled",
-                "the service principal is disabled or deleted in Entra",
-                "ask the bot's owner to enable it",
-            )
+            raise Refused(self._kind.code, self._kind.disabled, self._kind.remedy)
         return answer.groups & asked
 
     def _ask_once(self, object_id: str, asked: frozenset[str]) -> asyncio.Task[Membership]:
@@ -149,7 +177,9 @@ class GroupResolver:
                 await asyncio.sleep(_pause(answer, attempt))
         assert answer is not None
         if answer.status not in fine:
-            remedy = "grant the gateway `Application.Read.All`" if answer.status in (401, 403) else "try again shortly"
+            remedy = (
+                f"grant the gateway {self._kind.permissions}" if answer.status in (401, 403) else "try again shortly"
+            )
             raise Refused("graph-unavailable", f"Graph answered HTTP {answer.status}", remedy)
         if answer.status == 404:
             return None

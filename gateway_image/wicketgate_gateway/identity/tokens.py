@@ -36,13 +36,13 @@ MAX_LIFE = 24 * 3600
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
 _KID = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
-_UTI = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+UTI = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _ROLE = re.compile(r"[!-~]{1,120}", re.ASCII)
 _HEADER = frozenset({"typ", "alg", "kid", "x5t"})
 # Claims that only ID tokens and users' tokens have.
 _OF_PEOPLE = ("scp", "nonce", "at_hash", "c_hash", "preferred_username", "upn", "email")
-_ANOTHER = "get a token for this gateway (`wicketgate token`)"
+ANOTHER = "get a token for this gateway (`wicketgate token`)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,16 @@ class TokenVerifier:
         self._clock = clock
 
     async def verify(self, token: str) -> Claims:
-        """The claims of a good token; raises Refused with the first thing that is wrong.
+        """The claims of a good app-only token; raises Refused with the first thing that is wrong.
 
         Waits only where the tenant's keys must be fetched.
+        """
+        return self._check_app(await self.proven(token))
+
+    async def proven(self, token: str) -> dict[str, Any]:
+        """All claims of a token that this tenant issued for this audience and that is in force. Raises Refused.
+
+        That proves nothing about whom it speaks for: the caller must tell apps' tokens from people's.
         """
         header, payload = _take_apart(token)
         kid = _check_header(header)
@@ -86,54 +93,63 @@ class TokenVerifier:
             except KeysUnavailableError as error:
                 raise Refused("keys-unavailable", error.message, error.remedy) from None
         if key is None:
-            raise Refused("unknown-key", "the token is signed with a key that the tenant does not have", _ANOTHER)
+            raise Refused("unknown-key", "the token is signed with a key that the tenant does not have", ANOTHER)
         try:
             signed = jws.deserialize_compact(token, key, algorithms=["RS256"])
         except (JoseError, ValueError, TypeError):
-            raise Refused("bad-signature", "the token's signature is wrong", _ANOTHER) from None
+            raise Refused("bad-signature", "the token's signature is wrong", ANOTHER) from None
         if signed.payload != payload:
-            raise Refused("token-malformed", "the token reads differently to two readers", _ANOTHER)
-        return self._check_claims(_json(payload, "payload"))
+            raise Refused("token-malformed", "the token reads differently to two readers", ANOTHER)
+        claims = _json(payload, "payload")
+        self._check_common(claims)
+        return claims
 
-    def _check_claims(self, claims: dict[str, Any]) -> Claims:
+    def _check_common(self, claims: dict[str, Any]) -> None:
         issuer, tenant, audience = claims.get("iss"), claims.get("tid"), claims.get("aud")
         if issuer != self._issuer:
-            raise Refused("wrong-issuer", "the token is from another issuer", _ANOTHER)
+            raise Refused("wrong-issuer", "the token is from another issuer", ANOTHER)
         if tenant != self._tenant:
-            raise Refused("wrong-tenant", "the token is from another tenant", _ANOTHER)
+            raise Refused("wrong-tenant", "the token is from another tenant", ANOTHER)
         if not isinstance(audience, str) or audience != self._audience:
-            raise Refused("wrong-audience", "the token is for another audience", _ANOTHER)
+            raise Refused("wrong-audience", "the token is for another audience", ANOTHER)
         if claims.get("ver") != "2.0":
             raise Refused(
                 "wrong-version", "the token is not of version 2.0", "set requestedAccessTokenVersion to 2 on the API"
             )
-        issued, starts, ends = (_time(claims, name) for name in ("iat", "nbf", "exp"))
+        issued, starts, ends = (time_claim(claims, name) for name in ("iat", "nbf", "exp"))
         now = self._clock()
         if now >= ends + LEEWAY:
             raise Refused("token-expired", "the token has expired", "get a fresh one for each connection")
         if now < starts - LEEWAY or now < issued - LEEWAY:
             raise Refused("token-not-yet-valid", "the token is not valid yet", "check the clocks")
         if not starts < ends <= issued + MAX_LIFE:
-            raise Refused("token-malformed", "the token lives longer than Entra's tokens do", _ANOTHER)
+            raise Refused("token-malformed", "the token lives longer than Entra's tokens do", ANOTHER)
+
+    def _check_app(self, claims: dict[str, Any]) -> Claims:
         if claims.get("idtyp") != "app" or any(name in claims for name in _OF_PEOPLE):
             raise Refused(
                 "not-an-app-token",
                 "the token is not an application's access token",
                 "sign in as the bot's application; the gateway's registration needs the optional claim `idtyp`",
             )
-        roles = claims.get("roles", [])
-        if not isinstance(roles, list) or not all(isinstance(r, str) and _ROLE.fullmatch(r) for r in roles):
-            _malformed("its roles are not a list of names")
         return Claims(
             tenant=self._tenant,
-            object_id=_text(claims, "oid", _UUID),
-            client_id=_text(claims, "azp", _UUID),
-            token_id=_text(claims, "uti", _UTI),
-            roles=frozenset(roles),
-            issued_at=issued,
-            expires_at=ends,
+            object_id=text_claim(claims, "oid", UUID),
+            client_id=text_claim(claims, "azp", UUID),
+            token_id=text_claim(claims, "uti", UTI),
+            roles=roles_claim(claims),
+            issued_at=time_claim(claims, "iat"),
+            expires_at=time_claim(claims, "exp"),
             by_secret=claims.get("azpacr") == "1",
         )
+
+
+def roles_claim(claims: dict[str, Any]) -> frozenset[str]:
+    """The app roles that the claims name. Raises Refused."""
+    roles = claims.get("roles", [])
+    if not isinstance(roles, list) or not all(isinstance(r, str) and _ROLE.fullmatch(r) for r in roles):
+        _malformed("its roles are not a list of names")
+    return frozenset(roles)
 
 
 def _take_apart(token: str) -> tuple[dict[str, Any], bytes]:
@@ -154,9 +170,9 @@ def _take_apart(token: str) -> tuple[dict[str, Any], bytes]:
 def _check_header(header: dict[str, Any]) -> str:
     """The key's id; refuses any header that wants something else than RS256 with one of the tenant's keys."""
     if header.get("alg") != "RS256":
-        raise Refused("wrong-algorithm", "the token is not signed with RS256", _ANOTHER)
+        raise Refused("wrong-algorithm", "the token is not signed with RS256", ANOTHER)
     if "nonce" in header:
-        raise Refused("wrong-audience", "the token is for Microsoft Graph", _ANOTHER)
+        raise Refused("wrong-audience", "the token is for Microsoft Graph", ANOTHER)
     if header.get("typ") != "JWT" or not header.keys() <= _HEADER:
         _malformed("its header holds what an Entra access token does not have")
     kid = header.get("kid")
@@ -195,14 +211,16 @@ def _json(data: bytes, what: str) -> dict[str, Any]:
     return value
 
 
-def _time(claims: dict[str, Any], name: str) -> int:
+def time_claim(claims: dict[str, Any], name: str) -> int:
+    """The claim `name`, in seconds since 1970. Raises Refused."""
     value = claims.get(name)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 1 << 40:
         _malformed(f"`{name}` is no time")
     return value
 
 
-def _text(claims: dict[str, Any], name: str, shape: re.Pattern[str]) -> str:
+def text_claim(claims: dict[str, Any], name: str, shape: re.Pattern[str]) -> str:
+    """The claim `name`, which must be of that shape. Raises Refused."""
     value = claims.get(name)
     if not isinstance(value, str) or not shape.fullmatch(value):
         _malformed(f"`{name}` is missing or of another kind")
@@ -210,4 +228,4 @@ def _text(claims: dict[str, Any], name: str, shape: re.Pattern[str]) -> str:
 
 
 def _malformed(why: str) -> NoReturn:
-    raise Refused("token-malformed", f"the password is no Entra access token: {why}", _ANOTHER)
+    raise Refused("token-malformed", f"the password is no Entra access token: {why}", ANOTHER)
