@@ -1,0 +1,1 @@
+"""Operations held for a person: asked, voted on, used once."""

@@ -1,0 +1,131 @@
+"""Who waits for a change of the control store is woken by this: no polling while nobody waits.
+
+How this works: `generation` rises whenever something may have changed, and `after(seen)` returns once it is above
+`seen`. A waiter notes the generation, looks at the store, and then waits: nothing falls between. For SQLite one task
+looks at `PRAGMA data_version` while anyone waits (a few microseconds each time); for PostgreSQL one connection LISTENs,
+and every reconnection counts as a change, since what happened meanwhile was missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from abc import ABC, abstractmethod
+from typing import Any
+
+import asyncpg
+from sqlalchemy.exc import SQLAlchemyError
+
+from wicketgate_gateway.approvals.database import CHANNEL, WAIT_SECONDS, Database
+
+_POLL_SECONDS = 0.05
+_RETRY_SECONDS = 0.5
+_KEEPALIVE_SECONDS = 5.0
+
+
+class Signal(ABC):
+    """Something that may have changed."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.generation = 0
+        self._event = asyncio.Event()
+        self._waiting = 0
+        self._task: asyncio.Task[None] | None = None
+
+    async def after(self, seen: int, seconds: float) -> None:
+        """Return once the generation is above `seen`, or after so long."""
+        if self.generation > seen:
+            return
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._run())
+        self._waiting += 1
+        event = self._event
+        try:
+            async with asyncio.timeout(seconds):
+                await event.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._waiting -= 1
+
+    def changed(self) -> None:
+        """Wake all who wait."""
+        self.generation += 1
+        self._event.set()
+        self._event = asyncio.Event()
+
+    async def close(self) -> None:
+        """Stop, and wake all who wait."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        self.changed()
+
+    @abstractmethod
+    async def _run(self) -> None: ...
+
+
+class SqliteSignal(Signal):
+    """Looks at SQLite's `data_version`, which changes with every commit of another connection."""
+
+    async def _run(self) -> None:
+        connection: sqlite3.Connection | None = None
+        last: object = None
+        try:
+            while self._waiting:
+                try:
+                    if connection is None:
+                        assert self._database.path is not None
+                        uri = f"{self._database.path.absolute().as_uri()}?mode=ro"
+                        connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=0)
+                        # Between a waiter's look and this first one, anything may have happened.
+                        self.changed()
+                    version = connection.execute("PRAGMA data_version").fetchone()
+                except (sqlite3.Error, OSError):
+                    version, connection = None, _closed(connection)
+                if version != last:
+                    last = version
+                    self.changed()
+                await asyncio.sleep(_POLL_SECONDS)
+        finally:
+            _closed(connection)
+
+
+def _closed(connection: sqlite3.Connection | None) -> None:
+    if connection is not None:
+        connection.close()
+
+
+class PostgresSignal(Signal):
+    """LISTENs on a connection of its own."""
+
+    async def _run(self) -> None:
+        while True:
+            with contextlib.suppress(
+                SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError
+            ):
+                await self._listen()
+            self.changed()
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _listen(self) -> None:
+        connection = await self._database.engine.connect()
+        try:
+            raw = (await connection.get_raw_connection()).driver_connection
+            assert isinstance(raw, asyncpg.Connection)
+            await raw.add_listener(CHANNEL, self._notified)
+            self.changed()
+            while True:
+                # A connection that died without a word shows only when it is used.
+                await asyncio.sleep(_KEEPALIVE_SECONDS)
+                await raw.execute("SELECT 1", timeout=WAIT_SECONDS)
+        finally:
+            # It listens: nobody else may get it from the pool.
+            await connection.invalidate()
+            await connection.close()
+
+    def _notified(self, *_: Any) -> None:
+        self.changed()
