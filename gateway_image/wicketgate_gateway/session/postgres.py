@@ -483,23 +483,15 @@ class PostgresSession:
 
     def _may_execute(self, name: str, portals: tuple[Portal, ...]) -> tuple[Verdict, list[Statement]]:
         """The verdict on all that the portal may be, and the statements that it may run, the likeliest last."""
-        trouble = self.session.recording_trouble()
-        if not portals:
-            return trouble or denials.denied("unknown-portal", f'portal "{name}" does not exist', "send Bind first"), []
+        verdict = self.session.recording_trouble()
         statements: list[Statement] = []
-        verdict = trouble
         for portal in portals:
-            # Once the server confirmed the Bind, the portal runs what it says and nothing else.
-            candidates = (portal.prepared,) if portal.known else portal.candidates
-            if not candidates:
-                verdict = verdict or denials.denied("unknown-statement", "the portal's statement does not exist")
-            for prepared in candidates:
+            # Once the server confirmed the Bind, the portal runs what it says and nothing else. A Bind of a name that
+            # means nothing fails; should the server know better, the session ends (`Responses`).
+            for prepared in (portal.prepared,) if portal.known else portal.candidates:
                 if not isinstance(prepared, Statement):
-                    verdict = verdict or denials.denied(
-                        "sql-prepared",
-                        "a statement that SQL's PREPARE made cannot run by messages",
-                        "use EXECUTE in SQL",
-                    )
+                    what = "a statement that SQL's PREPARE made cannot run by messages"
+                    verdict = verdict or denials.denied("sql-prepared", what, "use EXECUTE in SQL")
                     continue
                 self._renew(prepared)
                 statements.append(prepared)
@@ -507,6 +499,8 @@ class PostgresSession:
                     verdict = verdict or prepared.verdict
                 elif prepared.changes:
                     verdict = verdict or self._declare(prepared)
+        if verdict is None and not statements:
+            verdict = denials.denied("unknown-portal", f'portal "{name}" does not exist', "send Bind first")
         return verdict or statements[-1].verdict, statements
 
     def _close(self, event: frontend.Close) -> None:
