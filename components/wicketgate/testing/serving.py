@@ -66,7 +66,7 @@ def bind(host: str, port: int, *, remembered: Path | None = None) -> socket.sock
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    # Naming TCP matters: asyncio sets TCP_NODELAY on accepted sockets only then, and without it each answer takes 40 ms.
+    # Naming TCP matters: asyncio sets TCP_NODELAY on accepted sockets only then; without it each answer takes 40 ms.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
@@ -130,6 +130,7 @@ class ThreadedServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.should_exit = True
+        self._server.force_exit = True  # clients' idle connections are not waited for
         self._thread.join(10)
         self._listener.close()
 
