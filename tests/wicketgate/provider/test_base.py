@@ -89,7 +89,7 @@ def test_a_setting_is_a_mistake(stub: provider_pb2_grpc.ResourceProviderStub) ->
     ("what", "code", "details"),
     [
         ("error", grpc.StatusCode.INVALID_ARGUMENT, "that does not go"),
-        ("file", grpc.StatusCode.UNKNOWN, "Permission denied: `/root/x`"),
+        ("file", grpc.StatusCode.UNKNOWN, "Permission denied: `/etc/x`"),
     ],
 )
 def test_errors_are_their_text(
