@@ -119,6 +119,7 @@ def _pgbouncer(folder: Path, server: PostgresServer, password: str) -> tuple[int
     place.mkdir()
     leaf = CertificateAuthority.open(folder / "ca").issue_files(place, "pgbouncer", ["127.0.0.1"])
     port = layouts.free_ports(1)[0]
+    shutil.copy(str(server.ca_file), place / "server-ca.pem")  # the original lies where PgBouncer's user may not look
     (place / "users.txt").write_text(f'"wicketgate" "{password}"\n')
     (place / "pgbouncer.ini").write_text(
         f"""[databases]
@@ -136,7 +137,7 @@ client_tls_sslmode = require
 client_tls_cert_file = {leaf.cert_file}
 client_tls_key_file = {leaf.key_file}
 server_tls_sslmode = verify-full
-server_tls_ca_file = {server.ca_file}
+server_tls_ca_file = {place}/server-ca.pem
 logfile = {place}/log
 pidfile = {place}/pid
 """
