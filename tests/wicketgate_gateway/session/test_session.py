@@ -1,0 +1,69 @@
+"""A session whatever its protocol: policy, numbering, events."""
+
+import dataclasses
+import hashlib
+from typing import Any
+
+import pytest
+
+from wicketgate_gateway.recording.reader import Recording
+from wicketgate_gateway.session.session import Running, Session, SessionOverError, shown_parameters
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_bot_without_a_policy_has_no_session(world: Any) -> None:
+    principal = dataclasses.replace(world.opening.principal, groups=frozenset())
+    with pytest.raises(SessionOverError):
+        Session(world.gate, dataclasses.replace(world.opening, principal=principal))
+    with pytest.raises(SessionOverError):
+        world.session.become(principal)
+
+
+async def test_the_start_is_recorded(world: Any) -> None:
+    recording = Recording(world.recorder.folder, world.session.id)
+    assert recording.started is not None
+    assert recording.started.bot == "code-review"
+    assert recording.started.target == "orders-db"
+
+
+async def test_operations_are_numbered_and_told(world: Any) -> None:
+    session = world.session
+    decision = session.decide("SELECT email FROM customers")
+    event = session.operation(decision, decision.verdict, "SELECT email FROM customers", now=5)
+    assert (event.seq, event.effect, event.masked, event.time) == (1, "allow", True, 5)
+    assert event.relations == ["public.customers"]
+    assert event.policy == world.policies.digest
+    again = session.operation(decision, decision.verdict, "x", now=6)
+    assert again.seq == 2
+    finished = session.finished(Running(2, 6_000, None), "ok", now=9_000, rows=3, sqlstate="")
+    assert (finished.seq, finished.rows, finished.duration_us) == (2, 3, 3)
+
+
+async def test_a_new_catalogue_or_bundle_is_taken_up(world: Any, decider: Any) -> None:
+    epoch = world.session.epoch
+    world.session.refresh()
+    assert world.session.epoch == epoch
+    world.catalogue = None
+    world.session.refresh()
+    assert world.session.epoch == epoch + 1
+    assert world.session.facts.catalogue is None
+    world.policies = decider("rules:\n  - allow: {sql: {statements: [read]}}\n").set
+    world.session.refresh()
+    assert world.session.policy.digest == world.policies.digest
+
+
+async def test_long_texts_are_not_even_parsed(world: Any) -> None:
+    decision = world.session.decide("SELECT 1 -- " + "ü" * 6_000)
+    assert decision.verdict.code == "sql-too-large"
+    assert not decision.statements
+
+
+def test_large_parameters_are_told_by_their_digest() -> None:
+    assert shown_parameters([b"a", None]) == [b"a", None]
+    large = b"x" * 100_000
+    small, cut = shown_parameters([b"a", large])
+    assert small == b"a"
+    assert cut is not None
+    assert hashlib.sha256(large).hexdigest().encode() in cut
+    assert sum(len(p or b"") for p in shown_parameters([b"y" * 60_000] * 100)) < 2_000_000
