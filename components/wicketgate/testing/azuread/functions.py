@@ -14,6 +14,7 @@ from typing import Any, Final
 from wicketgate.testing.azuread import validators as v
 from wicketgate.testing.azuread.errors import GraphError, OperationError
 from wicketgate.testing.azuread.graph import BETA, V1
+from wicketgate.testing.azuread.names import named
 from wicketgate.testing.azuread.operation import Operation
 from wicketgate.testing.azuread.published_apps import PUBLISHED_APPS
 from wicketgate.testing.azuread.resources import group, service_principal
@@ -109,9 +110,9 @@ def _application(op: Operation) -> dict[str, Any]:
     app = _find_application(op)
     object_id = required_id(app, "nil object ID returned for application")
     path = f"/applications/{object_id}"
-    with op.attempting(f"Retrieving additional properties for {path}"):
+    with op.attempting(f"Retrieving additional properties for {named(path)}"):
         more = op.graph_get(path, version=BETA, select="oauth2RequirePostResponse")
-    with op.attempting(f"Could not retrieve owners for {path}"):
+    with op.attempting(f"Could not retrieve owners for {named(path)}"):
         owners = op.ids(f"{path}/owners")
     scopes = permission_scopes(part(app, "api", "oauth2PermissionScopes"))
     api = flat_api(app.get("api"))
@@ -184,10 +185,10 @@ def _find_principal(op: Operation) -> dict[str, Any]:
     object_id, name, client = op.get("objectId"), op.get("displayName"), op.get("clientId")
     if object_id:
         path = f"/servicePrincipals/{object_id}"
-        with op.attempting(f"Retrieving {path}"):
+        with op.attempting(f"Retrieving {named(path)}"):
             found = op.graph_find(path)
         if found is None:
-            raise OperationError(f"{path} was not found")
+            raise OperationError(f"{named(path)} was not found")
         return found
     if name:
         filtered, key, value = f"displayName eq '{_quoted(name)}'", "displayName", name
@@ -212,7 +213,7 @@ def _service_principal(op: Operation) -> dict[str, Any]:
     found = _find_principal(op)
     object_id = required_id(found, "API returned service principal with nil object ID", summary="Bad API Response")
     path = f"/servicePrincipals/{object_id}"
-    with op.attempting(f"Retrieving {path} (beta API)"):
+    with op.attempting(f"Retrieving {named(path)} (beta API)"):
         more = op.graph_get(path, version=BETA, select="samlMetadataUrl")
     values = service_principal.values_of(found, more)
     single = values.pop("samlSingleSignOn")
@@ -368,13 +369,13 @@ def _user_id(op: Operation) -> str:
 def _user(op: Operation) -> dict[str, Any]:
     object_id = _user_id(op)
     path = f"/users/{object_id}"
-    with op.attempting(f"Retrieving {path}"):
+    with op.attempting(f"Retrieving {named(path)}"):
         found = op.graph_get(path, select=_USER_SELECT)
     try:
         manager = op.graph_get(f"{path}/manager").get("id") or ""
     except GraphError as error:
         if not error.not_found:
-            raise OperationError(f"Could not retrieve manager for {path}", str(error)) from None
+            raise OperationError(f"Could not retrieve manager for {named(path)}", str(error)) from None
         manager = ""
     return {
         **{name: found.get(graph) or "" for name, graph in _USER_TEXTS.items()},

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
-from urllib.parse import quote
+from urllib.parse import quote_plus
 
 import httpx2
 
@@ -70,7 +70,7 @@ class Graph:
         """The answer's JSON, None if it has none. Raises GraphError."""
         url = f"{self.endpoint}/{version}{path}"
         if query:
-            url += "?" + "&".join(f"{quote(key, safe='')}={quote(value, safe='')}" for key, value in query.items())
+            url += "?" + "&".join(f"{quote_plus(key)}={quote_plus(value)}" for key, value in query.items())
         content = None if body is None else json.dumps(body).encode()
         return self._json(self._request(method, url, content, deadline, retry))
 

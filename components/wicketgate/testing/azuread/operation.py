@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 from wicketgate.provider.values import UNKNOWN
 from wicketgate.testing.azuread.errors import GraphError, OperationError
 from wicketgate.testing.azuread.graph import BETA, V1, Graph, Retry
+from wicketgate.testing.azuread.names import named
 from wicketgate.testing.azuread.plan import Plan
 from wicketgate.testing.azuread.schema import Block, Kind, is_zero, request_order, sort_set, zero
 from wicketgate.testing.azuread.waits import CONSISTENT_SECONDS, CONSISTENT_TIMES, Locks, WaitError, Waits
@@ -109,7 +110,7 @@ class Operation:
         query = {"$select": select} if select else None
         answer = self.session.graph.send("GET", version, path, deadline=self.deadline, query=query)
         if not isinstance(answer, dict):
-            raise OperationError("Bad API response", f"retrieving {path}: model was nil")
+            raise OperationError("Bad API response", f"retrieving {named(path)}: model was nil")
         return cast(dict[str, Any], answer)
 
     def graph_find(self, path: str, *, version: str = V1, select: str = "") -> dict[str, Any] | None:

@@ -63,7 +63,7 @@ def test_an_application_by_its_client_id(scripted: Any, script: Any) -> None:
     ]
     assert answer["appRoleIds"] == {"Bot": ID}
     assert script.lines() == [
-        f"GET /v1.0/applications?%24filter=appId%20eq%20%27{CLIENT}%27",
+        f"GET /v1.0/applications?%24filter=appId+eq+%27{CLIENT}%27",
         f"GET /beta/applications/{ID}?%24select=oauth2RequirePostResponse",
         f"GET /v1.0/applications/{ID}/owners",
     ]
@@ -95,7 +95,7 @@ def test_a_principal_by_its_client_id(scripted: Any, script: Any) -> None:
     assert answer["objectId"] == ID
     assert answer["servicePrincipalNames"] == []
     assert script.lines() == [
-        f"GET /v1.0/servicePrincipals?%24filter=appId%20eq%20%27{CLIENT}%27",
+        f"GET /v1.0/servicePrincipals?%24filter=appId+eq+%27{CLIENT}%27",
         f"GET /beta/servicePrincipals/{ID}?%24select=samlMetadataUrl",
     ]
 
@@ -108,7 +108,7 @@ def test_a_group_by_its_name_and_kind(scripted: Any, script: Any) -> None:
     assert answer["members"] == [CLIENT]
     assert answer["dynamicMemberships"] == []
     assert script.lines() == [
-        "GET /beta/groups?%24filter=displayName%20eq%20%27g%27%20and%20securityEnabled%20eq%20true",
+        "GET /beta/groups?%24filter=displayName+eq+%27g%27+and+securityEnabled+eq+true",
         f"GET /beta/groups/{ID}/transitiveMembers",
         f"GET /beta/groups/{ID}/owners",
     ]
@@ -124,7 +124,7 @@ def test_a_user_by_its_name(scripted: Any, script: Any) -> None:
     assert set(answer) == result_names("getUser")
     assert answer["managerId"] == ""
     lines = script.lines()
-    assert lines[0] == "GET /v1.0/users?%24filter=userPrincipalName%20eq%20%27o%27%27hara%40x%27"
+    assert lines[0] == "GET /v1.0/users?%24filter=userPrincipalName+eq+%27o%27%27hara%40x%27"
     assert lines[1].startswith(f"GET /v1.0/users/{ID}?%24select=accountEnabled%2CageGroup%2CbusinessPhones")
     assert lines[2] == f"GET /v1.0/users/{ID}/manager"
 

@@ -48,7 +48,7 @@ def test_a_request_is_signed_and_speaks_odata() -> None:
     query = {"$filter": "displayName eq 'a b&c'"}
     assert world.graph.send("GET", V1, "/applications", deadline=60, query=query) == {"id": "x"}
     (request,) = world.requests
-    assert request.url.raw_path == b"/v1.0/applications?%24filter=displayName%20eq%20%27a%20b%26c%27"
+    assert request.url.raw_path == b"/v1.0/applications?%24filter=displayName+eq+%27a+b%26c%27"
     assert request.headers["Authorization"] == "Bearer token"
     assert request.headers["OData-Version"] == "4.0"
     assert request.headers["Content-Type"] == "application/json; charset=utf-8"

@@ -9,6 +9,7 @@ from wicketgate.provider.values import UNKNOWN
 from wicketgate.testing.azuread import validators as v
 from wicketgate.testing.azuread.errors import GoneError, GraphError, NotInStandInError, OperationError, duplicate_name
 from wicketgate.testing.azuread.graph import BETA, V1
+from wicketgate.testing.azuread.names import named
 from wicketgate.testing.azuread.operation import Operation, Session
 from wicketgate.testing.azuread.plan import Plan
 from wicketgate.testing.azuread.resource import Resource
@@ -133,7 +134,7 @@ def _settle(op: Operation, object_id: str, name: str, api: dict[str, Any]) -> No
 
 def _post_response(op: Operation) -> None:
     wanted = bool(op.get("oauth2PostResponseRequired"))
-    with op.attempting(f"Failed to set `oauth2_post_response_required` for {op.id}"):
+    with op.attempting(f"Failed to set `oauth2_post_response_required` for {named(op.id)}"):
         # v1.0 does not know this property.
         op.graph_patch(
             op.id, application_body({"oauth2RequirePostResponse": wanted}), version=BETA, retry=retry_application
@@ -224,7 +225,7 @@ def _replace_password(op: Operation, object_id: str) -> None:
 
 def read(op: Operation) -> None:
     """Read an application."""
-    with op.attempting(f"Retrieving {op.id}"):
+    with op.attempting(f"Retrieving {named(op.id)}"):
         app = op.graph_find(op.id)
     if app is None:
         raise GoneError
@@ -237,18 +238,18 @@ def read(op: Operation) -> None:
                 if item["keyId"] == current.get("keyId"):
                     kept = {**item, "value": current.get("value") or ""}
         op.put("password", kept)
-    with op.attempting(f"Retrieving additional properties for {op.id}"):
+    with op.attempting(f"Retrieving additional properties for {named(op.id)}"):
         more = op.graph_get(op.id, version=BETA, select="oauth2RequirePostResponse")
     op.put("oauth2PostResponseRequired", bool(more.get("oauth2RequirePostResponse")))
     op.put("logoImage", op.get("logoImage"))
     op.put("preventDuplicateNames", bool(op.get("preventDuplicateNames")))
-    with op.attempting(f"Could not retrieve owners for {op.id}"):
+    with op.attempting(f"Could not retrieve owners for {named(op.id)}"):
         op.put("owners", op.ids(f"{op.id}/owners"))
 
 
 def delete(op: Operation) -> None:
     """Delete an application and wait until it is gone."""
-    with op.attempting(f"deleting {op.id}"):
+    with op.attempting(f"deleting {named(op.id)}"):
         op.graph_delete(op.id)
     op.wait_gone(op.id, f'Waiting for deletion of application with object ID "{_object_id(op)}"')
 

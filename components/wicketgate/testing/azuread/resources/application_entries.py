@@ -18,6 +18,7 @@ from wicketgate.testing.azuread.errors import (
     already_exists,
     requires_import,
 )
+from wicketgate.testing.azuread.names import named
 from wicketgate.testing.azuread.operation import Operation
 from wicketgate.testing.azuread.resource import Resource
 from wicketgate.testing.azuread.resources.application import application_path
@@ -84,11 +85,11 @@ class _List:
         key = op.get(self.key_name)
         identifier = f"{path}/{self.segment}/{key}"
         with op.locked(APPLICATION, object_id):
-            with op.attempting(f"retrieving {path}"):
+            with op.attempting(f"retrieving {named(path)}"):
                 entries = self.of(op.graph_get(path))
             if any(same_text(self.key(entry), key) for entry in entries):
                 raise requires_import(self.tf, identifier)
-            with op.attempting(f"creating {self.kind} {identifier}"):
+            with op.attempting(f"creating {self.kind} {named(identifier)}"):
                 op.graph_patch(path, application_body(self.body([*entries, self.make(op)], object_id)))
         op.id = identifier
         self.read(op)
@@ -97,7 +98,7 @@ class _List:
         """Find the entry."""
         object_id, key = self.parse(op.id)
         path = f"/applications/{object_id}"
-        with op.locked(APPLICATION, object_id), op.attempting(f"retrieving {path}"):
+        with op.locked(APPLICATION, object_id), op.attempting(f"retrieving {named(path)}"):
             app = op.graph_find(path)
         entry = next((item for item in self.of(app or {}) if same_text(self.key(item), key)), None)
         if entry is None:
@@ -119,17 +120,17 @@ class _List:
         object_id, key = self.parse(op.id)
         path = f"/applications/{object_id}"
         with op.locked(APPLICATION, object_id):
-            with op.attempting(f"retrieving {path}"):
+            with op.attempting(f"retrieving {named(path)}"):
                 entries = self.of(op.graph_get(path))
             if not any(same_text(self.key(entry), key) for entry in entries):
-                raise OperationError(f"{doing} {op.id}: could not identify existing {self.kind}")
+                raise OperationError(f"{doing} {named(op.id)}: could not identify existing {self.kind}")
             after: list[Entry] = []
             for entry in entries:
                 after.extend(new if same_text(self.key(entry), key) else [entry])
             if self.disable is not None:
                 purpose = "update" if new else "deletion"
-                self.disable(op, path, after, f"disabling {op.id} in preparation for {purpose}")
-            with op.attempting(f"{doing} {op.id}"):
+                self.disable(op, path, after, f"disabling {named(op.id)} in preparation for {purpose}")
+            with op.attempting(f"{doing} {named(op.id)}"):
                 op.graph_patch(path, application_body(self.body(after, object_id)))
 
     def resource(self, name: str, block: Block) -> Resource:
@@ -294,11 +295,11 @@ def _create_uri(op: Operation) -> None:
     uri = op.get("identifierUri")
     identifier = f"{path}/identifierUris/{base64.b64encode(uri.encode()).decode()}"
     with op.locked(APPLICATION, path.rpartition("/")[2]):
-        with op.attempting(f"retrieving {path}"):
+        with op.attempting(f"retrieving {named(path)}"):
             uris = list(op.graph_get(path).get("identifierUris") or [])
         if uri in uris:
             raise requires_import("azuread_application_identifier_uri", identifier)
-        with op.attempting(f"creating {identifier}"):
+        with op.attempting(f"creating {named(identifier)}"):
             op.graph_patch(path, application_body({"identifierUris": [*uris, uri]}))
     op.id = identifier
     _read_uri(op)
@@ -306,7 +307,7 @@ def _create_uri(op: Operation) -> None:
 
 def _read_uri(op: Operation) -> None:
     path, uri = _uri_of(op.id)
-    with op.locked(APPLICATION, path.rpartition("/")[2]), op.attempting(f"retrieving {op.id}"):
+    with op.locked(APPLICATION, path.rpartition("/")[2]), op.attempting(f"retrieving {named(op.id)}"):
         app = op.graph_find(path)
     if app is None or uri not in (app.get("identifierUris") or []):
         raise GoneError
@@ -317,11 +318,11 @@ def _read_uri(op: Operation) -> None:
 def _delete_uri(op: Operation) -> None:
     path, uri = _uri_of(op.id)
     with op.locked(APPLICATION, path.rpartition("/")[2]):
-        with op.attempting(f"retrieving {path}"):
+        with op.attempting(f"retrieving {named(path)}"):
             uris = list(op.graph_get(path).get("identifierUris") or [])
         if uri not in uris:
-            raise OperationError(f"deleting {op.id}: could not identify existing identifier URI")
-        with op.attempting(f"deleting {op.id}"):
+            raise OperationError(f"deleting {named(op.id)}: could not identify existing identifier URI")
+        with op.attempting(f"deleting {named(op.id)}"):
             op.graph_patch(path, application_body({"identifierUris": [item for item in uris if item != uri]}))
 
 
@@ -368,12 +369,12 @@ def _create_pre(op: Operation) -> None:
     object_id, client = path.rpartition("/")[2], op.get("authorizedClientId")
     identifier = f"{object_id}/preAuthorizedApplication/{client}"
     with op.locked(APPLICATION, object_id):
-        with op.attempting(f"Retrieving {path}"):
+        with op.attempting(f"Retrieving {named(path)}"):
             entries = _pre_of(op.graph_get(path))
         if any(same_text(entry.get("appId"), client) for entry in entries):
             raise already_exists(_PRE_TF, identifier)
         new = {"appId": client, "delegatedPermissionIds": op.ordered("permissionIds")}
-        with op.attempting(f'Adding pre-authorized application "{client}" for {path}'):
+        with op.attempting(f'Adding pre-authorized application "{client}" for {named(path)}'):
             op.graph_patch(path, _pre_body([*entries, new]))
         op.id = identifier
         _read_pre(op)
@@ -382,7 +383,7 @@ def _create_pre(op: Operation) -> None:
 def _read_pre(op: Operation) -> None:
     object_id, client = _pre_parts(op.id)
     path = f"/applications/{object_id}"
-    with op.attempting(f"Retrieving {path}"):
+    with op.attempting(f"Retrieving {named(path)}"):
         app = op.graph_find(path)
     entry = next((item for item in _pre_of(app or {}) if same_text(item.get("appId"), client)), None)
     if entry is None:
@@ -396,14 +397,14 @@ def _update_pre(op: Operation) -> None:
     object_id, client = _pre_parts(op.id)
     path = f"/applications/{object_id}"
     with op.locked(APPLICATION, object_id):
-        with op.attempting(f"Retrieving {path}"):
+        with op.attempting(f"Retrieving {named(path)}"):
             entries = _pre_of(op.graph_get(path))
         entry = next((item for item in entries if same_text(item.get("appId"), client)), None)
         if entry is None:
             detail = f'could not match an existing preAuthorizedApplication for "{client}"'
-            raise OperationError(f"retrieving {path}", detail)
+            raise OperationError(f"retrieving {named(path)}", detail)
         entry["delegatedPermissionIds"] = op.ordered("permissionIds")
-        with op.attempting(f'Updating pre-authorized application "{client}" for {path}'):
+        with op.attempting(f'Updating pre-authorized application "{client}" for {named(path)}'):
             op.graph_patch(path, _pre_body(entries))
         _read_pre(op)
 
@@ -412,12 +413,12 @@ def _delete_pre(op: Operation) -> None:
     object_id, client = _pre_parts(op.id)
     path = f"/applications/{object_id}"
     with op.locked(APPLICATION, object_id):
-        with op.attempting(f"Retrieving {path}"):
+        with op.attempting(f"Retrieving {named(path)}"):
             app = op.graph_find(path)
         if app is None:
             return
         kept = [item for item in _pre_of(app) if not same_text(item.get("appId"), client)]
-        with op.attempting(f'Removing pre-authorized application "{client}" from {path}'):
+        with op.attempting(f'Removing pre-authorized application "{client}" from {named(path)}'):
             op.graph_patch(path, _pre_body(kept))
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from wicketgate.testing.azuread import validators as v
 from wicketgate.testing.azuread.errors import GoneError, OperationError, requires_import
+from wicketgate.testing.azuread.names import claims_named, named
 from wicketgate.testing.azuread.operation import Operation
 from wicketgate.testing.azuread.resource import Resource
 from wicketgate.testing.azuread.resources.application import (
@@ -109,7 +110,7 @@ def _create_registration(op: Operation) -> None:
 
 
 def _read_registration(op: Operation) -> None:
-    with op.attempting(f"retrieving {op.id}"):
+    with op.attempting(f"retrieving {named(op.id)}"):
         app = op.graph_find(op.id)
     if app is None:
         raise GoneError
@@ -133,7 +134,7 @@ def _read_registration(op: Operation) -> None:
 
 def _update_registration(op: Operation) -> None:
     object_id = v.parse_id(op.id, *SEGMENTS)["applicationId"]
-    with op.locked(APPLICATION, object_id), op.attempting(f"updating {op.id}"):
+    with op.locked(APPLICATION, object_id), op.attempting(f"updating {named(op.id)}"):
         op.graph_patch(op.id, application_body(_registration_changes(op)))
     _read_registration(op)
 
@@ -163,9 +164,9 @@ def _registration_changes(op: Operation) -> dict[str, Any]:
 
 
 def _delete_registration(op: Operation) -> None:
-    with op.attempting(f"deleting {op.id}"):
+    with op.attempting(f"deleting {named(op.id)}"):
         op.graph_delete(op.id)
-    op.wait_gone(op.id, f"waiting for deletion of {op.id}")
+    op.wait_gone(op.id, f"waiting for deletion of {named(op.id)}")
 
 
 REGISTRATION: Final = Resource(
@@ -203,7 +204,7 @@ def _create_owner(op: Operation) -> None:
     with op.locked(APPLICATION, object_id):
         if _is_owner(op, object_id, owner):
             raise requires_import("azuread_application_owner", identifier)
-        with op.attempting(f"adding {identifier}"):
+        with op.attempting(f"adding {named(identifier)}"):
             op.graph_post(f"{path}/owners/$ref", op.reference(owner), retry=retry_missing)
     op.id = identifier
     _read_owner(op)
@@ -220,7 +221,7 @@ def _read_owner(op: Operation) -> None:
 
 def _delete_owner(op: Operation) -> None:
     object_id, owner = _owner_of(op.id)
-    with op.locked(APPLICATION, object_id), op.attempting(f"removing {op.id}"):
+    with op.locked(APPLICATION, object_id), op.attempting(f"removing {named(op.id)}"):
         op.graph_delete(f"/applications/{object_id}/owners/{owner}/$ref")
 
 
@@ -273,12 +274,12 @@ def _create_claims(op: Operation) -> None:
     path = application_path(op.get("applicationId"))
     identifier = path
     with op.locked(APPLICATION, path.rpartition("/")[2]):
-        with op.attempting(f"retrieving {path}"):
+        with op.attempting(f"retrieving {named(path)}"):
             app = op.graph_get(path)
         if _has_claims(app.get("optionalClaims")):
             raise requires_import("azuread_application_optional_claims", identifier)
         claims = {graph: _claims(op.get(name)) for name, graph in _KINDS.items() if op.get(name)}
-        with op.attempting(f"creating {identifier}"):
+        with op.attempting(f"creating {claims_named(identifier)}"):
             op.graph_patch(path, application_body({"optionalClaims": claims}))
     op.id = identifier
     _read_claims(op)
@@ -286,7 +287,7 @@ def _create_claims(op: Operation) -> None:
 
 def _read_claims(op: Operation) -> None:
     object_id, path = _claims_path(op.id)
-    with op.locked(APPLICATION, object_id), op.attempting(f"retrieving {op.id}"):
+    with op.locked(APPLICATION, object_id), op.attempting(f"retrieving {claims_named(op.id)}"):
         app = op.graph_find(path)
     claims: Any = (app or {}).get("optionalClaims")
     if not _has_claims(claims):
@@ -299,22 +300,22 @@ def _read_claims(op: Operation) -> None:
 def _update_claims(op: Operation) -> None:
     object_id, path = _claims_path(op.id)
     with op.locked(APPLICATION, object_id):
-        with op.attempting(f"retrieving {path}"):
+        with op.attempting(f"retrieving {named(path)}"):
             claims: Any = op.graph_get(path).get("optionalClaims")
         if not isinstance(claims, Mapping):
-            raise OperationError(f"retrieving {path}: optionalClaims was nil")
+            raise OperationError(f"retrieving {named(path)}: optionalClaims was nil")
         new: dict[str, Any] = {
             graph: part(claims, graph) for graph in _KINDS.values() if part(claims, graph) is not None
         }
         new |= {graph: _claims(op.get(name)) for name, graph in _KINDS.items() if op.changed(name)}
-        with op.attempting(f"updating {op.id}"):
+        with op.attempting(f"updating {claims_named(op.id)}"):
             op.graph_patch(path, application_body({"optionalClaims": new}))
     _read_claims(op)
 
 
 def _delete_claims(op: Operation) -> None:
     object_id, path = _claims_path(op.id)
-    with op.locked(APPLICATION, object_id), op.attempting(f"deleting {op.id}"):
+    with op.locked(APPLICATION, object_id), op.attempting(f"deleting {claims_named(op.id)}"):
         op.graph_patch(path, application_body({"optionalClaims": {}}))
 
 

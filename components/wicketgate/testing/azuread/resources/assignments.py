@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from wicketgate.testing.azuread import validators as v
 from wicketgate.testing.azuread.errors import GoneError, OperationError
+from wicketgate.testing.azuread.names import named
 from wicketgate.testing.azuread.operation import Operation
 from wicketgate.testing.azuread.resource import Resource
 from wicketgate.testing.azuread.resources.common import required_id, same_text, typed
@@ -53,7 +54,7 @@ def _assigned_path(identifier: str) -> str:
 
 
 def _read_assigned(op: Operation) -> None:
-    with op.attempting(f"retrieving {op.id}"):
+    with op.attempting(f"retrieving {named(op.id)}"):
         found = op.graph_find(_assigned_path(op.id))
     if found is None:
         raise GoneError
@@ -66,7 +67,7 @@ def _read_assigned(op: Operation) -> None:
 
 
 def _delete_assigned(op: Operation) -> None:
-    with op.attempting(f"Deleting {op.id}"):
+    with op.attempting(f"Deleting {named(op.id)}"):
         op.graph_delete(_assigned_path(op.id))
 
 
@@ -127,7 +128,7 @@ def _create_role(op: Operation) -> None:
 
 
 def _read_role(op: Operation) -> None:
-    with op.attempting(f"retrieving {op.id}"):
+    with op.attempting(f"retrieving {named(op.id)}"):
         found = op.graph_find(op.id)
     if found is None:
         raise GoneError
@@ -194,7 +195,7 @@ def _role_assignment_path(identifier: str) -> str:
 
 
 def _read_role_assignment(op: Operation) -> None:
-    with op.attempting(f"Retrieving {op.id}"):
+    with op.attempting(f"Retrieving {named(op.id)}"):
         found = op.graph_find(_role_assignment_path(op.id))
     if found is None:
         raise GoneError
@@ -205,7 +206,7 @@ def _read_role_assignment(op: Operation) -> None:
 
 
 def _delete_role_assignment(op: Operation) -> None:
-    with op.attempting(f"Deleting {op.id}"):
+    with op.attempting(f"Deleting {named(op.id)}"):
         op.graph_delete(_role_assignment_path(op.id))
 
 

@@ -150,9 +150,9 @@ def settle_owners(op: Operation, path: str, rest: list[str], *, remove_caller: b
             op.graph_delete(f"{path}/owners/{op.session.caller}/$ref")
 
 
-def update_owners(op: Operation, path: str, what: str) -> None:
-    """Bring an object's owners to the desired set: add first, then remove."""
-    with op.attempting(f"Could not retrieve owners for {what}"):
+def update_owners(op: Operation, path: str, what: str, *, read: str = "") -> None:
+    """Bring an object's owners to the desired set: add first, then remove. `read` names it when reading fails."""
+    with op.attempting(f"Could not retrieve owners for {read or what}"):
         existing = op.ids(f"{path}/owners")
     desired = cast(list[str], op.ordered("owners"))
     with op.attempting(f"Could not add owners to {what}"):

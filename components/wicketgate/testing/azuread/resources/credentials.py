@@ -11,6 +11,7 @@ from typing import Any, Final
 from wicketgate.testing.azuread import validators as v
 from wicketgate.testing.azuread.errors import GoneError, OperationError
 from wicketgate.testing.azuread.graph import BETA
+from wicketgate.testing.azuread.names import named
 from wicketgate.testing.azuread.operation import Operation
 from wicketgate.testing.azuread.resource import Resource
 from wicketgate.testing.azuread.resources.application import application_path
@@ -68,16 +69,18 @@ def _create_federated(op: Operation) -> None:
     path = application_path(op.get("applicationId"))
     object_id = path.rpartition("/")[2]
     with op.locked(APPLICATION, object_id):
-        with op.attempting(f"retrieving {path}"):
+        with op.attempting(f"retrieving {named(path)}"):
             op.graph_get(path)
-        with op.attempting(f"Adding federated identity credential for {path}"):
+        with op.attempting(f"Adding federated identity credential for {named(path)}"):
             made = op.graph_post(
                 f"{path}/federatedIdentityCredentials", typed("federatedIdentityCredential", _federated_body(op))
             )
-        what = f"API error adding federated identity credential for {path}"
+        what = f"API error adding federated identity credential for {named(path)}"
         credential = required_id(made, "nil or empty ID received", summary=what)
         where = _credential_path(object_id, credential)
-        op.wait_until(lambda: True if op.graph_find(where) is not None else None, f"Waiting for {where}", seconds=1.0)
+        op.wait_until(
+            lambda: True if op.graph_find(where) is not None else None, f"Waiting for {named(where)}", seconds=1.0
+        )
         op.id = f"{object_id}/federatedIdentityCredential/{credential}"
         _read_federated(op)
 
@@ -117,9 +120,9 @@ def _delete_federated(op: Operation) -> None:
     object_id, credential = _federated_parts(op.id)
     where = _credential_path(object_id, credential)
     with op.locked(APPLICATION, object_id):
-        with op.attempting(f"Removing {where}"):
+        with op.attempting(f"Removing {named(where)}"):
             op.graph_delete(where)
-        op.wait_gone(where, f"Waiting for deletion of {where}")
+        op.wait_gone(where, f"Waiting for deletion of {named(where)}")
 
 
 def _check_federated_id(identifier: str) -> None:
@@ -176,17 +179,17 @@ def _create_flexible(op: Operation) -> None:
     path = application_path(op.get("applicationId"))
     object_id = path.rpartition("/")[2]
     with op.locked(APPLICATION, object_id):
-        with op.attempting(f"retrieving {path}"):
+        with op.attempting(f"retrieving {named(path)}"):
             op.graph_get(path, version=BETA)
         body = typed("federatedIdentityCredential", _flexible_body(op))
-        with op.attempting(f"adding flexible federated identity credential for {path}"):
+        with op.attempting(f"adding flexible federated identity credential for {named(path)}"):
             made = op.graph_post(f"{path}/federatedIdentityCredentials", body, version=BETA)
-        what = f"api error adding flexible federated identity credential for {path}"
+        what = f"api error adding flexible federated identity credential for {named(path)}"
         credential = required_id(made, "nil or empty ID received", summary=what)
         where = _credential_path(object_id, credential)
         op.session.waits.pause(10.0)
         op.wait_until(
-            lambda: op.graph_find(where, version=BETA) is not None, f"waiting for {where}", times=1, seconds=1.0
+            lambda: op.graph_find(where, version=BETA) is not None, f"waiting for {named(where)}", times=1, seconds=1.0
         )
     op.id = where
     _read_flexible(op)
@@ -194,7 +197,7 @@ def _create_flexible(op: Operation) -> None:
 
 def _read_flexible(op: Operation) -> None:
     object_id, credential = _flexible_parts(op.id)
-    with op.attempting(f"retrieving {op.id}"):
+    with op.attempting(f"retrieving {named(op.id)}"):
         read = op.graph_find(_credential_path(object_id, credential), version=BETA)
     if read is None:
         raise GoneError
@@ -212,7 +215,7 @@ def _read_flexible(op: Operation) -> None:
 def _update_flexible(op: Operation) -> None:
     object_id, credential = _flexible_parts(op.id)
     body = typed("federatedIdentityCredential", {"id": credential, **_flexible_body(op)})
-    with op.locked(APPLICATION, object_id), op.attempting(f"updating {op.id}"):
+    with op.locked(APPLICATION, object_id), op.attempting(f"updating {named(op.id)}"):
         op.graph_patch(_credential_path(object_id, credential), body, version=BETA)
     _read_flexible(op)
 
@@ -221,9 +224,9 @@ def _delete_flexible(op: Operation) -> None:
     object_id, credential = _flexible_parts(op.id)
     where = _credential_path(object_id, credential)
     with op.locked(APPLICATION, object_id):
-        with op.attempting(f"deleting {op.id}"):
+        with op.attempting(f"deleting {named(op.id)}"):
             op.graph_delete(where, version=BETA)
-        op.wait_gone(where, f"waiting for deletion of {op.id}", version=BETA)
+        op.wait_gone(where, f"waiting for deletion of {named(op.id)}", version=BETA)
 
 
 def _check_flexible_id(identifier: str) -> None:
@@ -282,17 +285,17 @@ def _create_password(op: Operation) -> None:
     if "displayName" not in wanted:
         del body["displayName"]
     with op.locked(APPLICATION, object_id):
-        with op.attempting(f"Retrieving {path}"):
+        with op.attempting(f"Retrieving {named(path)}"):
             if op.graph_find(path) is None:
-                raise OperationError(f"{path} was not found")
-        with op.attempting(f"Adding password for {path}"):
+                raise OperationError(f"{named(path)} was not found")
+        with op.attempting(f"Adding password for {named(path)}"):
             made = op.graph_post(f"{path}/addPassword", {"passwordCredential": body})
         key, secret = made.get("keyId"), made.get("secretText")
         if not isinstance(key, str) or not key:
-            raise OperationError(f"API error adding password for {path}", "nil or empty keyId received")
+            raise OperationError(f"API error adding password for {named(path)}", "nil or empty keyId received")
         if not secret:
-            raise OperationError(f"API error adding password for {path}", "nil or empty password received")
-        what = f"Waiting for password credential for {path}"
+            raise OperationError(f"API error adding password for {named(path)}", "nil or empty password received")
+        what = f"Waiting for password credential for {named(path)}"
         op.wait_until(lambda: True if _credential(op, path, key) else None, what, seconds=1.0)
         op.id = f"{object_id}/password/{key}"
         op.put("value", secret)
@@ -302,7 +305,7 @@ def _create_password(op: Operation) -> None:
 def _read_password(op: Operation) -> None:
     object_id, key = _password_parts(op.id)
     path = f"/applications/{object_id}"
-    with op.attempting(f"Retrieving {path}"):
+    with op.attempting(f"Retrieving {named(path)}"):
         app = op.graph_find(path)
     listed = dicts((app or {}).get("passwordCredentials"))
     found = next((item for item in listed if same_text(item.get("keyId"), key)), None)
@@ -322,9 +325,9 @@ def _delete_password(op: Operation) -> None:
     object_id, key = _password_parts(op.id)
     path = f"/applications/{object_id}"
     with op.locked(APPLICATION, object_id):
-        with op.attempting(f'Removing password credential "{key}" from {path}'):
+        with op.attempting(f'Removing password credential "{key}" from {named(path)}'):
             op.graph_post(f"{path}/removePassword", {"keyId": key})
-        what = f'Waiting for deletion of password credential "{key}" from {path}'
+        what = f'Waiting for deletion of password credential "{key}" from {named(path)}'
         op.wait_until(lambda: _credential(op, path, key) is None, what, target="Deleted")
 
 

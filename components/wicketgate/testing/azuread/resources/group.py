@@ -17,6 +17,7 @@ from wicketgate.testing.azuread.errors import (
     duplicate_name,
 )
 from wicketgate.testing.azuread.graph import BETA
+from wicketgate.testing.azuread.names import named
 from wicketgate.testing.azuread.operation import Operation, Session
 from wicketgate.testing.azuread.plan import Plan
 from wicketgate.testing.azuread.resource import Resource
@@ -213,7 +214,7 @@ def create(op: Operation) -> None:
     op.id = f"/groups/{required_id(made, 'unable to obtain group object ID', summary=what)}"
     _settle(op, name)
     for owner in rest:
-        with op.attempting(f"Could not add owners to {op.id}"):
+        with op.attempting(f"Could not add owners to {named(op.id)}"):
             op.graph_post(f"{op.id}/owners/$ref", op.reference(owner, version=BETA), version=BETA)
     if op.given("members"):
         for member in op.ordered("members"):
@@ -245,14 +246,14 @@ def _settle(op: Operation, name: str) -> None:
             op.graph_patch(op.id, typed("group", {"displayName": shown}), version=BETA, retry=retry_missing)
         except GraphError as error:
             what = (
-                f"Timed out whilst waiting for new {op.id} to be replicated in Azure AD"
+                f"Timed out whilst waiting for new {named(op.id)} to be replicated in Azure AD"
                 if error.not_found
-                else f"Failed to patch {op.id} after creating"
+                else f"Failed to patch {named(op.id)} after creating"
             )
             raise OperationError(what, str(error)) from None
     op.wait_until(
         lambda: part(op.graph_find(op.id, version=BETA), "displayName") == name,
-        f"Waiting for update of `display_name` for {op.id}",
+        f"Waiting for update of `display_name` for {named(op.id)}",
     )
 
 
@@ -280,7 +281,7 @@ def update(op: Operation) -> None:
             body["theme"] = op.get("theme")
         if op.changed("visibility"):
             body["visibility"] = op.get("visibility")
-        with op.attempting(f"Updating {op.id}"):
+        with op.attempting(f"Updating {named(op.id)}"):
             op.graph_patch(op.id, typed("group", body), version=BETA)
         if op.changed("members"):
             _relate(op, "members", remove_first=True)
@@ -291,7 +292,7 @@ def update(op: Operation) -> None:
 
 def _relate(op: Operation, relation: str, *, remove_first: bool) -> None:
     """Bring members or owners to the desired set; owners are added first, as a group must have one."""
-    with op.attempting(f"Could not retrieve members for {op.id}"):
+    with op.attempting(f"Could not retrieve members for {named(op.id)}"):
         existing = op.ids(f"{op.id}/{relation}", version=BETA)
     desired = cast(list[str], op.ordered(relation))
     removals = [item for item in existing if item not in desired]
@@ -299,12 +300,12 @@ def _relate(op: Operation, relation: str, *, remove_first: bool) -> None:
 
     def remove() -> None:
         for item in removals:
-            with op.attempting(f"removing {op.id}/{relation}/{item}"):
+            with op.attempting(f"removing {named(f'{op.id}/{relation}/{item}')}"):
                 op.graph_delete(f"{op.id}/{relation}/{item}/$ref", version=BETA)
 
     def add() -> None:
         for item in additions:
-            with op.attempting(f"removing {op.id}/{relation}/{item}"):
+            with op.attempting(f"removing {named(f'{op.id}/{relation}/{item}')}"):
                 op.graph_post(f"{op.id}/{relation}/$ref", op.reference(item, version=BETA), version=BETA)
 
     for step in (remove, add) if remove_first else (add, remove):
@@ -313,7 +314,7 @@ def _relate(op: Operation, relation: str, *, remove_first: bool) -> None:
 
 def read(op: Operation) -> None:
     """Read a group."""
-    with op.attempting(f"Retrieving {op.id}"):
+    with op.attempting(f"Retrieving {named(op.id)}"):
         found = op.graph_find(op.id, version=BETA)
     if found is None:
         raise GoneError
@@ -322,9 +323,9 @@ def read(op: Operation) -> None:
     extra = extra_of(op, found, op.id)
     for name in _EXTRA:
         op.put(name, extra.get(name, False))
-    with op.attempting(f"Could not retrieve owners for {op.id}"):
+    with op.attempting(f"Could not retrieve owners for {named(op.id)}"):
         op.put("owners", op.ids(f"{op.id}/owners", version=BETA))
-    with op.attempting(f"Could not retrieve members for {op.id}"):
+    with op.attempting(f"Could not retrieve members for {named(op.id)}"):
         op.put("members", op.ids(f"{op.id}/members", version=BETA))
         units = op.graph_list(f"{op.id}/memberOf", version=BETA)
     op.put(
@@ -338,7 +339,7 @@ def extra_of(op: Operation, found: dict[str, Any], path: str) -> dict[str, bool]
     """What only Microsoft 365 groups have, asked for apart."""
     if _UNIFIED not in (found.get("groupTypes") or []):
         return {}
-    with op.attempting(f"Could not retrieve group with object UID {path}"):
+    with op.attempting(f'Could not retrieve group with object UID "{path}"'):
         extra = op.graph_find(path, version=BETA, select=",".join(_EXTRA.values()))
     return {name: bool((extra or {}).get(graph)) for name, graph in _EXTRA.items()}
 
@@ -385,12 +386,12 @@ def values_of(found: dict[str, Any]) -> dict[str, Any]:
 
 def delete(op: Operation) -> None:
     """Delete a group and wait until it is gone."""
-    with op.attempting(f"Retrieving {op.id}"):
+    with op.attempting(f"Retrieving {named(op.id)}"):
         if op.graph_find(op.id, version=BETA) is None:
-            raise OperationError(f"Retrieving {op.id}", "group was not found")
-    with op.attempting(f"Deleting {op.id}"):
+            raise OperationError(f"Retrieving {named(op.id)}", "group was not found")
+    with op.attempting(f"Deleting {named(op.id)}"):
         op.graph_delete(op.id, version=BETA)
-    op.wait_gone(op.id, f"Waiting for deletion of {op.id}", version=BETA)
+    op.wait_gone(op.id, f"Waiting for deletion of {named(op.id)}", version=BETA)
 
 
 def customise(session: Session, plan: Plan, identifier: str, deadline: float) -> None:
@@ -473,14 +474,14 @@ def create_member(op: Operation) -> None:
     identifier = f"{group}/member/{member}"
     path = f"/groups/{group}"
     with op.locked(GROUP, group):
-        with op.attempting(f"Retrieving {path}"):
+        with op.attempting(f"Retrieving {named(path)}"):
             if op.graph_find(path, version=BETA) is None:
-                raise OperationError(f"{path} was not found")
-        with op.attempting(f"Listing existing members for {path}"):
+                raise OperationError(f"{named(path)} was not found")
+        with op.attempting(f"Listing existing members for {named(path)}"):
             existing = op.ids(f"{path}/members", version=BETA)
         if any(same_text(item, member) for item in existing):
             raise already_exists("azuread_group_member", identifier)
-        with op.attempting(f"Adding {path}/members/{member}"):
+        with op.attempting(f"Adding {named(f'{path}/members/{member}')}"):
             op.graph_post(f"{path}/members/$ref", op.reference(member, version=BETA), version=BETA)
         op.id = identifier
         read_member(op)
@@ -501,9 +502,11 @@ def delete_member(op: Operation) -> None:
     group, member = _member_parts(op.id)
     where = f"/groups/{group}/members/{member}"
     with op.locked(GROUP, group):
-        with op.attempting(f"Removing {where}"):
+        with op.attempting(f"Removing {named(where)}"):
             op.graph_delete(f"{where}/$ref", version=BETA)
-        op.wait_until(lambda: not _find_member(op, group, member), f"Waiting for removal of {where}", target="Deleted")
+        op.wait_until(
+            lambda: not _find_member(op, group, member), f"Waiting for removal of {named(where)}", target="Deleted"
+        )
 
 
 def _check_member_id(identifier: str) -> None:

@@ -5,6 +5,7 @@ from typing import Any, Final
 from wicketgate.testing.azuread import validators as v
 from wicketgate.testing.azuread.errors import GoneError, GraphError, OperationError, already_exists
 from wicketgate.testing.azuread.graph import BETA
+from wicketgate.testing.azuread.names import named
 from wicketgate.testing.azuread.operation import Operation
 from wicketgate.testing.azuread.resource import Resource
 from wicketgate.testing.azuread.resources.application_schema import FEATURE_TAGS
@@ -182,7 +183,7 @@ def create(op: Operation) -> None:
             else "Failed to patch service principal after creating"
         )
         raise OperationError(what, str(error)) from None
-    settle_owners(op, op.id, rest, remove_caller=remove_caller, what=op.id)
+    settle_owners(op, op.id, rest, remove_caller=remove_caller, what=named(op.id))
     read(op)
 
 
@@ -194,24 +195,24 @@ def update(op: Operation) -> None:
         tags = features_to_tags(op.get("features"))
     else:
         tags = list(op.ordered("tags"))
-    with op.attempting(f"Updating {op.id}"):
+    with op.attempting(f"Updating {named(op.id)}"):
         op.graph_patch(op.id, typed("servicePrincipal", _body(op, tags)))
     if op.changed("owners"):
-        update_owners(op, op.id, op.id)
+        update_owners(op, op.id, named(op.id), read=f'service principal with object ID: "{op.id}"')
     read(op)
 
 
 def read(op: Operation) -> None:
     """Read a service principal."""
-    with op.attempting(f"Retrieving {op.id}"):
+    with op.attempting(f"Retrieving {named(op.id)}"):
         found = op.graph_find(op.id)
     if found is None:
         raise GoneError
-    with op.attempting(f"Retrieving {op.id} (beta API)"):
+    with op.attempting(f"Retrieving {named(op.id)} (beta API)"):
         more = op.graph_get(op.id, version=BETA, select="samlMetadataUrl")
     for name, value in values_of(found, more).items():
         op.put(name, value)
-    with op.attempting(f"Could not retrieve owners for {op.id}"):
+    with op.attempting(f"Could not retrieve owners for {named(op.id)}"):
         op.put("owners", op.ids(f"{op.id}/owners"))
 
 
@@ -259,9 +260,9 @@ def delete(op: Operation) -> None:
         except GraphError:
             return
         return
-    with op.attempting(f"Deleting {op.id}"):
+    with op.attempting(f"Deleting {named(op.id)}"):
         op.graph_delete(op.id)
-    op.wait_gone(op.id, f"Waiting for deletion of {op.id}")
+    op.wait_gone(op.id, f"Waiting for deletion of {named(op.id)}")
 
 
 RESOURCE: Final = Resource(

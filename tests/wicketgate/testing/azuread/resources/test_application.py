@@ -184,7 +184,7 @@ def test_a_failure_before_creation_leaves_nothing(scripted: Any, script: Any, de
 
 
 def test_a_duplicate_name_is_found_at_preview(scripted: Any, script: Any) -> None:
-    filtered = "GET /v1.0/applications?%24filter=displayName%20eq%20%27bot%27"
+    filtered = "GET /v1.0/applications?%24filter=displayName+eq+%27bot%27"
     script.expect((200, {"value": [graph_app()]}))
     with pytest.raises(grpc.RpcError) as caught:
         scripted.preview("Application", "res", displayName="bot", preventDuplicateNames=True)

@@ -61,7 +61,7 @@ def test_a_registration_changes_only_what_changed(scripted: Any, script: Any) ->
 
 
 def test_an_owner_is_looked_up_added_and_looked_up(scripted: Any, script: Any) -> None:
-    listed = f"GET {PATH}/owners?%24filter=id%20eq%20%27{OWNER}%27"
+    listed = f"GET {PATH}/owners?%24filter=id+eq+%27{OWNER}%27"
     one = {"value": [{"id": OWNER}]}
     script.expect((200, {"value": []}), (204, None), (200, one))
     state = scripted.create("ApplicationOwner", applicationId=ID, ownerObjectId=OWNER)

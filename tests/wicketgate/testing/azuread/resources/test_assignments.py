@@ -67,7 +67,7 @@ def test_an_assignment_needs_its_resource(scripted: Any, script: Any) -> None:
 def test_a_directory_role_is_activated_once(scripted: Any, script: Any) -> None:
     template = {"id": ROLE, "displayName": "Directory Readers"}
     role = {"id": TARGET, "roleTemplateId": ROLE, "displayName": "Directory Readers", "description": "d"}
-    listed = f"GET /v1.0/directoryRoles?%24filter=roleTemplateId%20eq%20%27{ROLE}%27"
+    listed = f"GET /v1.0/directoryRoles?%24filter=roleTemplateId+eq+%27{ROLE}%27"
     script.expect((200, {"value": [template]}), (200, {"value": []}), (201, role), (200, role))
     state = scripted.create("DirectoryRole", displayName="directory readers")
     assert state.id == f"/directoryRoles/{TARGET}"

@@ -180,7 +180,7 @@ def test_a_group_is_for_security_or_mail(scripted: Any) -> None:
 
 
 def test_a_member_is_looked_for_added_and_found(scripted: Any, script: Any) -> None:
-    found = f"GET {PATH}/members?%24filter=id%20eq%20%27{MEMBER}%27"
+    found = f"GET {PATH}/members?%24filter=id+eq+%27{MEMBER}%27"
     script.expect((200, group()), (200, {"value": []}), (204, None), (200, {"value": [{"id": MEMBER}]}))
     state = scripted.create("GroupMember", groupObjectId=GROUP, memberObjectId=MEMBER)
     assert state.id == f"{GROUP}/member/{MEMBER}"

@@ -11,7 +11,7 @@ SP = "aaaaaaaa-0000-4000-8000-000000000003"
 CLIENT = "aaaaaaaa-0000-4000-8000-000000000002"
 CALLER = "99999999-8888-4777-8666-555555555555"
 PATH = f"/v1.0/servicePrincipals/{SP}"
-FIND = f"GET /v1.0/servicePrincipals?%24filter=appId%20eq%20%27{CLIENT}%27"
+FIND = f"GET /v1.0/servicePrincipals?%24filter=appId+eq+%27{CLIENT}%27"
 READ = [f"GET {PATH}", f"GET /beta/servicePrincipals/{SP}?%24select=samlMetadataUrl", f"GET {PATH}/owners"]
 
 
