@@ -20,6 +20,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 from sqlalchemy import event, insert, select, text, update
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
@@ -33,11 +34,15 @@ from wicketgate_gateway.recording.files import FILE_MODE, make_folder
 FILE_NAME = "control.db"
 CHANNEL = "wicketgate_control"
 """The channel of NOTIFY in PostgreSQL."""
-WAIT_SECONDS = 5.0
+WAIT_SECONDS = 5
 """How long a transaction waits for its turn."""
+_LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 _LOCK = 0x7769636B6574
 _MAY_GO_BACK = 5 * NANOSECONDS
 """Clocks are set right by such steps all the time; within them, time stands still instead."""
+
+FAILURES = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+"""What a store that is gone, full or too slow raises."""
 
 Clock = Callable[[], int]
 
@@ -87,7 +92,7 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections."""
-        with contextlib.suppress(SQLAlchemyError, OSError):
+        with contextlib.suppress(*FAILURES):
             await self.engine.dispose()
 
     @contextlib.asynccontextmanager
@@ -190,8 +195,8 @@ class Database:
         try:
             async with asyncio.timeout(2 * WAIT_SECONDS):
                 yield
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
-            raise unavailable(error) from error
+        except FAILURES as error:
+            raise unavailable(error) from None
 
 
 def _parse(url: str) -> URL:
@@ -253,8 +258,19 @@ def _postgres_engine(url: URL) -> AsyncEngine:
         "synchronous_commit": "on",
         "default_transaction_isolation": "read committed",
     }
+    query = dict(url.query)
+    if url.host and url.host not in _LOCAL_HOSTS:
+        # asyncpg would take a server without TLS as well.
+        query.setdefault("sslmode", "verify-full")
+    # asyncpg reads libpq's URLs itself, with all that may stand in their query.
+    dsn = url.set(drivername="postgresql", query=query).render_as_string(hide_password=False)
+
+    async def connect() -> Any:
+        return await asyncpg.connect(
+            dsn, timeout=WAIT_SECONDS, command_timeout=2 * WAIT_SECONDS, server_settings=settings
+        )
+
     return create_async_engine(
-        url,
-        connect_args={"timeout": WAIT_SECONDS, "command_timeout": 2 * WAIT_SECONDS, "server_settings": settings},
-        pool_size=5, max_overflow=0, pool_timeout=WAIT_SECONDS, pool_pre_ping=True, hide_parameters=True,
+        "postgresql+asyncpg://", async_creator=connect, pool_size=5, max_overflow=0, pool_timeout=WAIT_SECONDS,
+        pool_pre_ping=True, hide_parameters=True,
     )  # fmt: skip

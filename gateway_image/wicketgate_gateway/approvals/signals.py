@@ -15,9 +15,8 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import asyncpg
-from sqlalchemy.exc import SQLAlchemyError
 
-from wicketgate_gateway.approvals.database import CHANNEL, WAIT_SECONDS, Database
+from wicketgate_gateway.approvals.database import CHANNEL, FAILURES, WAIT_SECONDS, Database
 
 _POLL_SECONDS = 0.05
 _RETRY_SECONDS = 0.5
@@ -104,9 +103,7 @@ class PostgresSignal(Signal):
 
     async def _run(self) -> None:
         while True:
-            with contextlib.suppress(
-                SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError
-            ):
+            with contextlib.suppress(*FAILURES):
                 await self._listen()
             self.changed()
             await asyncio.sleep(_RETRY_SECONDS)
