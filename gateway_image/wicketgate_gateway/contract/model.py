@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from wicketgate_gateway.contract import yaml
@@ -38,12 +38,27 @@ class Model(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
 
 
-def _listed(value: Any) -> Any:
+def listed(value: Any) -> Any:
+    """One text as a list of it; anything else as it is."""
     return [value] if isinstance(value, str) else value
 
 
-Strings = Annotated[list[str], BeforeValidator(_listed)]
+Strings = Annotated[list[str], BeforeValidator(listed)]
 """One string, or a list of them."""
+
+
+class Terms(Model):
+    """Terms that limit what something applies to: one left blank is refused, for it would limit nothing."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_left_blank(cls, value: Any) -> Any:
+        # `relations:` with nothing behind it would be no limit at all.
+        for key, term in value.items() if isinstance(value, dict) else ():
+            if term is None:
+                raise ValueError(f"`{key}` has no value: write one, or remove the key")
+        return value
+
 
 _REMEDIES = {
     "missing": "add it",

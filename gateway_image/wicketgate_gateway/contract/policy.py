@@ -1,8 +1,9 @@
 """The policy document, and the bundle of all policies that the gateway enforces.
 
 A rule matches *aspects* of an operation. A SQL statement has one aspect for each (class, relation) pair that it
-touches, and one for each function that is not a plain built-in. An operation is allowed when every aspect is covered by
-an `allow` (or held by a `hold`) and none is met by a `deny`; whatever no rule covers is denied.
+touches, and one for each function that is not a plain built-in. `deny` beats `hold` beats `allow`: an operation is
+denied if a `deny` meets any aspect of it, and if no `allow` and no `hold` covers one; else it is held if a `hold` meets
+any aspect, and allowed if none does.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from wicketgate_gateway.contract.model import Model, Strings
-from wicketgate_gateway.contract.values import Date, Duration, Name, Uuid
+from wicketgate_gateway.contract.model import Model, Strings, Terms, listed
+from wicketgate_gateway.contract.values import Date, Duration, Name, Uuid, seconds
+from wicketgate_gateway.contract.windows import Windows
 
 _RELATION = re.compile(r'[^.\s"]+(?:\.[^.\s"]+)\Z')
 _COLUMN = re.compile(r'[^.\s"]+(?:\.[^.\s"]+){2}\Z')
@@ -70,18 +72,7 @@ Columns = Annotated[Strings, _pattern(_COLUMN, "of the form `schema.relation.col
 Functions = Annotated[Strings, _pattern(_FUNCTION, "a function's name, with or without its schema")]
 
 
-class _Terms(Model):
-    @model_validator(mode="before")
-    @classmethod
-    def _nothing_left_blank(cls, value: Any) -> Any:
-        # `relations:` with nothing behind it would be no limit at all.
-        for key, term in value.items() if isinstance(value, dict) else ():
-            if term is None:
-                raise ValueError(f"`{key}` has no value: write one, or remove the key")
-        return value
-
-
-class SqlTerms(_Terms):
+class SqlTerms(Terms):
     """What a rule says of a SQL statement; every term that is given must match."""
 
     statements: Annotated[list[Annotated[StatementClass, Field(strict=False)]], Field(min_length=1)] | None = None
@@ -89,7 +80,8 @@ class SqlTerms(_Terms):
     relations: Relations | None = None
     """Tables, views and sequences as `schema.relation`; without it, any."""
     columns: Columns | None = None
-    """Columns as `schema.relation.column`; only in `deny`."""
+    """Columns as `schema.relation.column`. In `deny` and `hold`: the statement mentions one, or could. In `allow`,
+    with `statements: write`: INSERT and UPDATE that set no other columns than these."""
     functions: Functions | None = None
     """Functions by name or `schema.name`; in `allow`: those beyond the plain built-ins that may be called."""
 
@@ -107,49 +99,126 @@ class SqlTerms(_Terms):
         return self
 
 
-class Match(_Terms):
+class Match(Terms):
     """What a rule matches: the terms of exactly one protocol, and an optional condition."""
 
     sql: SqlTerms
     """Terms for SQL statements (targets of kind `postgres`)."""
     when: str | None = None
     """A CEL expression over `op`, `bot` and `target` that must compile to a boolean; an evaluation error denies."""
+    during: Windows | None = None
+    """When the rule is in force; without it, always."""
     because: str | None = None
-    """Why the rule is there; told to the bot when the rule denies."""
+    """Why the rule is there; told to the bot when the rule denies, and to approvers when it holds."""
 
 
-class Rule(_Terms):
-    """One rule: exactly one of `allow`, `deny`."""
+class Approvers(Terms):
+    """Who may approve."""
+
+    groups: Annotated[list[Name], Field(min_length=1), BeforeValidator(listed)]
+    """Names of groups of people, as the stack's `approvers` has them; a member of any of them may approve."""
+    quorum: Annotated[int, Field(ge=1, le=20)] = 1
+    """How many different people must approve."""
+
+
+class Reason(StrEnum):
+    """Whether the bot must say why."""
+
+    REQUIRED = "required"
+    """Without a reason the operation fails, and nobody is asked."""
+    OPTIONAL = "optional"
+    """Approvers see the reason if there is one."""
+
+
+class Counting(StrEnum):
+    """How the number of rows that an operation would change is found out."""
+
+    ROLLBACK = "rollback"
+    """By running it in a transaction that is rolled back, under time limits."""
+
+
+class Hold(Match):
+    """What waits for people to approve it, one operation at a time."""
+
+    approvers: Approvers
+    """Who may approve."""
+    within: Duration = "10m"
+    """How long the request stands; unanswered, it lapses."""
+    use_within: Annotated[Duration | None, Field(alias="useWithin")] = None
+    """How long an approval may be used; `within` if left out."""
+    wait: Duration = "60s"
+    """How long the client waits for the answer before its statement fails with a handle to come back with."""
+    reason: Annotated[Reason, Field(strict=False)] = Reason.OPTIONAL
+    """`required`: the bot must give a reason (`SET wicketgate.reason = '…'`)."""
+    once: bool | None = None
+    """`true`, which holds anyway without `for`: an approval serves one run."""
+    reuse: Annotated[Duration | None, Field(alias="for")] = None
+    """An approval serves the very same operation again and again for so long."""
+    count: Annotated[Counting | None, Field(strict=False)] = None
+    """`rollback`: approvers also see how many rows it changes, from a run that is rolled back; else an estimate."""
+
+    @model_validator(mode="after")
+    def _times(self) -> Self:
+        if self.once is False:
+            raise ValueError("`once: false` says not how long: write `for`, such as `for: 1h`")
+        if self.once and self.reuse is not None:
+            raise ValueError("`once` and `for` exclude each other")
+        if self.use_within is not None and self.reuse is not None:
+            raise ValueError("`useWithin` and `for` exclude each other")
+        for name, value, most in (
+            ("within", self.within, 7 * 86400),
+            ("useWithin", self.use_within, 7 * 86400),
+            ("wait", self.wait, 600),
+            ("for", self.reuse, 86400),
+        ):
+            least = 0 if name == "wait" else 1
+            if value is not None and not least <= seconds(value) <= most:
+                raise ValueError(f"`{name}` must be from {least} to {most} seconds")
+        return self
+
+
+class Rule(Terms):
+    """One rule: exactly one of `allow`, `hold`, `deny`."""
 
     allow: Match | None = None
     """What may pass."""
+    hold: Hold | None = None
+    """What may pass once people approved it, whatever `allow` rules say."""
     deny: Match | None = None
     """What may not, whatever other rules say."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _explain_hold(cls, value: Any) -> Any:
-        if isinstance(value, dict) and "hold" in value:
-            raise ValueError("`hold` needs the approvals service, which this version does not have; use `deny`")
-        return value
-
     @model_validator(mode="after")
     def _one_effect(self) -> Self:
-        if (self.allow is None) == (self.deny is None):
-            raise ValueError("a rule is exactly one of `allow`, `deny`")
-        if self.allow is not None and self.allow.sql.columns is not None:
-            raise ValueError("`columns` works in `deny`; to hide a column's values use `mask`")
-        if self.allow is not None and self.allow.sql.relations is not None:
-            for cls in sorted(WITHOUT_RELATIONS.intersection(self.allow.sql.statements or ())):
+        if sum(match is not None for match in (self.allow, self.hold, self.deny)) != 1:
+            raise ValueError("a rule is exactly one of `allow`, `hold`, `deny`")
+        covering = self.allow or self.hold
+        if covering is None:
+            return self
+        sql = covering.sql
+        if self.allow is not None and sql.columns is not None and sql.statements != [StatementClass.WRITE]:
+            raise ValueError(
+                "`columns` in `allow` needs `statements: write`, for what may be set; to hide a column's values use "
+                "`mask`, and to forbid mentioning it `deny`"
+            )
+        if sql.columns is not None and (sql.functions is not None or sql.relations is not None):
+            raise ValueError("`columns` stands alone with `statements`: they name their relations themselves")
+        if sql.relations is not None:
+            for cls in sorted(WITHOUT_RELATIONS.intersection(sql.statements or ())):
+                effect = "allow" if self.allow is not None else "hold"
                 raise ValueError(
-                    f"`{cls}` cannot be limited to relations: allow it in a rule of its own, without `relations`"
+                    f"`{cls}` cannot be limited to relations: {effect} it in a rule of its own, without `relations`"
                 )
         return self
 
     @property
+    def effect(self) -> str:
+        """`allow`, `hold` or `deny`."""
+        return "allow" if self.allow is not None else "hold" if self.hold is not None else "deny"
+
+    @property
     def match(self) -> Match:
         """The rule's terms, whichever its effect."""
-        match = self.allow or self.deny
+        match = self.allow or self.hold or self.deny
         assert match
         return match
 
@@ -205,7 +274,22 @@ class Record(Model):
     """How long it is kept."""
 
 
-class TargetSelector(_Terms):
+class Subjects(Terms):
+    """Whom the policy applies to, beside those whom the stack gives it to."""
+
+    groups: Annotated[list[Name], BeforeValidator(listed)] | None = None
+    """Groups of bots, by the stack's names."""
+    bots: Annotated[list[Name], BeforeValidator(listed)] | None = None
+    """Bots, by the stack's names."""
+
+    @model_validator(mode="after")
+    def _someone(self) -> Self:
+        if not self.groups and not self.bots:
+            raise ValueError("needs `groups` or `bots`")
+        return self
+
+
+class TargetSelector(Terms):
     """Targets by kind or by labels; every term given must match."""
 
     kind: str | None = None
@@ -229,8 +313,13 @@ class Policy(Model):
     """What the policy is for."""
     targets: list[Name] | TargetSelector
     """Names of targets, or a selector by kind and labels."""
+    subjects: Subjects | None = None
+    """Groups and bots that it applies to, beside those to whom the stack file gives it."""
+    during: Windows | None = None
+    """When the policy lets something through. At other times its `allow` and `hold` cover nothing; what it denies,
+    holds and masks stays denied, held and masked."""
     rules: list[Rule] = Field(min_length=1)
-    """What is allowed and denied; whatever no rule allows is denied."""
+    """What is allowed, held and denied; whatever no rule covers is denied."""
     mask: list[Mask] = Field(default_factory=list[Mask])
     """Columns whose values come back masked."""
     record: Record = Field(default_factory=Record)
@@ -258,6 +347,8 @@ class BundledBot(Model):
 
     name: Name
     owner: str
+    owner_id: Uuid | None = None
+    """Object id of the group or person that answers for the bot, who never approves what it asks for."""
     expires: Date | None = None
 
 
@@ -269,6 +360,8 @@ class Bundle(Model):
     policies: list[BundledPolicy]
     bots: dict[Uuid, BundledBot] = Field(default_factory=dict)
     """By the object id of the bot's service principal."""
+    approvers: dict[Name, Uuid] = Field(default_factory=dict[Name, Uuid])
+    """Object id of each group of people that `hold` rules name."""
 
     def render(self) -> str:
         """The bundle's one canonical form: JSON, sorted keys, two spaces, a line end."""

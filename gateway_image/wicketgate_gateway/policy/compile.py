@@ -45,6 +45,8 @@ class CompiledRule:
     def covers(self, aspect: Aspect) -> bool:
         """Whether this allow rule covers the aspect (where `concerns` holds for the statement)."""
         cls, relation = aspect.cls, aspect.relation
+        if self.columns is not None:
+            return False
         if self.classes is None:
             if cls in EXPLICIT or relation is None:
                 return False

@@ -57,9 +57,9 @@ def test_targets_by_kind_and_labels():
 ALLOW = "rules: [{allow: {sql: {statements: read}}}]\n"
 WRONG = {
     HEAD + "rules: []": "`rules`",
-    HEAD + "rules: [{}]": "exactly one of `allow`, `deny`",
+    HEAD + "rules: [{}]": "exactly one of `allow`, `hold`, `deny`",
     HEAD + "rules: [{allow: {sql: {statements: read}}, deny: {sql: {statements: read}}}]": "exactly one of",
-    HEAD + "rules: [{hold: {sql: {statements: write}}}]": "`hold` needs the approvals service",
+    HEAD + "rules: [{hold: {sql: {statements: write}}}]": "`rules.0.hold.approvers`: missing",
     # What is left blank would not limit the rule.
     HEAD + "rules: [{allow: {sql: {statements: read, relations: }}}]": "`relations` has no value",
     HEAD + "rules: [{allow: {sql: {statements: ~, relations: a.b}}}]": "`statements` has no value",
@@ -81,7 +81,7 @@ WRONG = {
     HEAD + 'rules: [{allow: {sql: {relations: ["public.*\\n"]}}}]': "not of the form",
     HEAD + "rules: [{allow: {sql: {relations: ['public.\"x\"']}}}]": "not of the form",
     HEAD + "rules: [{deny: {sql: {columns: a.b}}}]": "`schema.relation.column`",
-    HEAD + "rules: [{allow: {sql: {columns: a.b.c}}}]": "`columns` works in `deny`",
+    HEAD + "rules: [{allow: {sql: {columns: a.b.c}}}]": "`columns` in `allow` needs `statements: write`",
     HEAD + "rules: [{allow: {sql: {functions: a.b.c}}}]": "a function's name",
     HEAD + "rules: [{allow: {sql: {statement: read}}}]": "did you mean `statements`?",
     HEAD + "rules: [{alow: {sql: {statements: read}}}]": "did you mean `allow`?",
