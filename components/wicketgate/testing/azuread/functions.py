@@ -145,12 +145,12 @@ def _application(op: Operation) -> dict[str, Any]:
         "apis": [] if api is None else [api],
         "appRoleIds": app_role_ids(app.get("appRoles")),
         "appRoles": app_roles(app.get("appRoles")),
-        "description": "",
+        "description": None,  # never filled in
         "deviceOnlyAuthEnabled": bool(app.get("isDeviceOnlyAuthSupported")),
         "fallbackPublicClientEnabled": bool(app.get("isFallbackPublicClient")),
         "featureTags": tags_to_features(app.get("tags")),
         "groupMembershipClaims": flat_group_claims(app.get("groupMembershipClaims")),
-        "identifierUri": op.get("identifierUri"),
+        "identifierUri": op.get("identifierUri") or None,
         "identifierUris": list(app.get("identifierUris") or []),
         "oauth2PermissionScopeIds": {item["value"]: item["id"] for item in scopes if item["value"] and item["id"]},
         "oauth2PostResponseRequired": bool(more.get("oauth2RequirePostResponse")),
@@ -266,6 +266,10 @@ def _group(op: Operation) -> dict[str, Any]:
     path = f"/groups/{object_id}"
     values = group.values_of(found)
     dynamic = values.pop("dynamicMembership")
+    if dynamic is None and "membershipRule" in found:
+        # Unlike the resource, the function takes an explicit null for a rule.
+        paused = found.get("membershipRuleProcessingState") == "Paused"
+        dynamic = {"enabled": not paused, "rule": found.get("membershipRule") or ""}
     extra = group.extra_of(op, found, path)
     transitive = bool(op.get("includeTransitiveMembers"))
     with op.attempting(f'Could not retrieve group members for group with object ID: "{path}"'):
