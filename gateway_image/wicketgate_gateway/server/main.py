@@ -25,6 +25,7 @@ import uvloop
 
 from wicketgate_gateway.audit.events import PolicyLoaded, PolicyRefused
 from wicketgate_gateway.audit.ingest import Ingester, journal_folder
+from wicketgate_gateway.audit.keeper import Duties, Keeper
 from wicketgate_gateway.contract.errors import DocumentError, WicketgateError
 from wicketgate_gateway.contract.gateway import GatewayConfig, ServerTls
 from wicketgate_gateway.contract.model import read
@@ -37,7 +38,7 @@ from wicketgate_gateway.recording.recorder import Recorder
 from wicketgate_gateway.server.agents import AgentRegistry
 from wicketgate_gateway.server.keys import mask_key
 from wicketgate_gateway.server.postgres import PostgresListener
-from wicketgate_gateway.session.session import Gate
+from wicketgate_gateway.session.session import Gate, Notices
 
 POLICY_SECONDS = 0.5
 PORTS = "ports.json"
@@ -94,6 +95,9 @@ class Gateway:
             raise WicketgateError(f"the state folder `{self.state}` cannot be used: {error.strerror}") from None
         (self.state / PORTS).unlink(missing_ok=True)
         key = mask_key(self.state)
+        keeper = Keeper(_duties(config))
+        # After the journal is closed, so that its very end is sealed.
+        stack.callback(keeper.stop)
         journal = Journal(journal_folder(self.state))
         stack.callback(journal.close)
         ingester = Ingester(self.state)
@@ -118,8 +122,10 @@ class Gateway:
             config, groups=lambda: store.current.groups, bots=lambda: store.current.bots, http=client
         )
         agents = AgentRegistry(config, authenticator, journal)
+        notices = Notices(journal)
         gate = Gate(
             journal,
+            notices,
             recorder,
             lambda: store.current,
             agents.catalogue,
@@ -132,6 +138,7 @@ class Gateway:
             agents_port = await agents.listen(server_context(config.tls))
             stack.push_async_callback(agents.close)
             postgres_port = await listener.listen(server_context(config.tls))
+            stack.callback(notices.flush)
             stack.push_async_callback(listener.close)
         except OSError as error:
             raise WicketgateError(
@@ -139,7 +146,7 @@ class Gateway:
                 code="address-unusable",
                 remedy="check `listen` in gateway.yaml; port 0 takes a free one",
             ) from None
-        watcher = asyncio.get_running_loop().create_task(_watch(store))
+        watcher = asyncio.get_running_loop().create_task(_watch(store, keeper))
         stack.callback(watcher.cancel)
         self.ports = {"postgres": postgres_port, "agents": agents_port, "pid": os.getpid()}
         _write_whole(self.state / PORTS, json.dumps(self.ports) + "\n")
@@ -152,9 +159,21 @@ class Gateway:
         log.info("gateway stopped")
 
 
-async def _watch(store: PolicyStore) -> None:
+def _duties(config: GatewayConfig) -> Duties:
+    return Duties(
+        state=config.state,
+        policies=config.policies,
+        audit=config.audit,
+        retention=config.retention,
+        recordings=config.recordings,
+    )
+
+
+async def _watch(store: PolicyStore, keeper: Keeper) -> None:
     while True:
         await asyncio.sleep(POLICY_SECONDS)
+        if keeper.look():
+            log.error("the audit's keeper died and was started again", pid=keeper.pid)
         try:
             store.refresh()
         except Exception:

@@ -216,7 +216,9 @@ class PostgresSession:
     def _flush_notices(self) -> None:
         if self._notices:
             notices, self._notices = self._notices, []
-            self.session.gate.journal.submit(notices, None)
+            self.session.gate.notices.add(notices)
+            if self.over:
+                self.session.gate.notices.flush()
 
     # Ends.
 

@@ -6,6 +6,7 @@ events. Nothing of it knows a wire format. `Gate` is what the process lends to a
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +27,8 @@ from wicketgate_gateway.recording.recorder import Recorder, SessionRecording
 from wicketgate_gateway.session.statement import NamedFacts
 from wicketgate_gateway.wire.postgres.sql.model import Facts
 
+NOTICE_SECONDS = 0.05
+MAX_NOTICES = 256
 MAX_STATEMENT_SHOWN = 1024 * 1024
 MAX_PARAMETER_SHOWN = 64 * 1024
 MAX_PARAMETERS_SHOWN = 1024 * 1024
@@ -41,11 +44,41 @@ class SessionOverError(WicketgateError):
         self.sqlstate = sqlstate
 
 
+class Notices:
+    """Events of what has already happened: they wait a little for each other, so that an operation costs one write.
+
+    What an operation's end says is lost if the process dies within `NOTICE_SECONDS` of it; that it went out is not.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._waiting: list[AuditEvent] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, events: Sequence[AuditEvent]) -> None:
+        """Have these written soon."""
+        self._waiting += events
+        if len(self._waiting) >= MAX_NOTICES:
+            self.flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(NOTICE_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        """Have all that wait written now."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._journal.submit(waiting)
+
+
 @dataclass(frozen=True, slots=True)
 class Gate:
     """What a gateway process lends to its sessions."""
 
     journal: Journal
+    notices: Notices
     recorder: Recorder
     policies: Callable[[], PolicySet]
     """The bundle in force."""

@@ -13,7 +13,7 @@ from wicketgate_gateway.contract.gateway import GatewayConfig, GatewayTarget, Ta
 from wicketgate_gateway.recording.journal import Journal
 from wicketgate_gateway.recording.recorder import Recorder
 from wicketgate_gateway.server.postgres import LogInError, PostgresListener
-from wicketgate_gateway.session.session import Gate
+from wicketgate_gateway.session.session import Gate, Notices
 from wicketgate_gateway.tunnel.messages import Opened
 from wicketgate_gateway.wire.postgres.login import CancelRequest, StartUp
 
@@ -41,7 +41,16 @@ class World:
 
         self.journal.submit = spy  # type: ignore[method-assign]
         self.recorder = Recorder(folder / "recordings")
-        gate = Gate(self.journal, self.recorder, lambda: decider.set, lambda _: None, lambda _: None, b"k" * 32, 1000)
+        gate = Gate(
+            self.journal,
+            Notices(self.journal),
+            self.recorder,
+            lambda: decider.set,
+            lambda _: None,
+            lambda _: None,
+            b"k" * 32,
+            1000,
+        )
         target = GatewayTarget(kind=TargetKind.POSTGRES, agent="eu", labels={"env": "prod"})
         config = GatewayConfig.model_validate(
             {

@@ -14,7 +14,7 @@ from wicketgate_gateway.contract.gateway import GatewayTarget, TargetKind
 from wicketgate_gateway.recording.journal import Journal
 from wicketgate_gateway.recording.recorder import Recorder
 from wicketgate_gateway.session.postgres import PostgresSession
-from wicketgate_gateway.session.session import Gate, Opening, Session
+from wicketgate_gateway.session.session import Gate, Notices, Opening, Session
 
 PARAMETERS = {"standard_conforming_strings": "on", "client_encoding": "UTF8", "search_path": "public"}
 RULES = """
@@ -46,8 +46,10 @@ class World:
 
         self.journal.submit = spy  # type: ignore[method-assign]
         self.recorder = Recorder(folder / "recordings")
+        self.notices = Notices(self.journal)
         self.gate = Gate(
             self.journal,
+            self.notices,
             self.recorder,
             lambda: self.policies,
             lambda _: self.catalogue,
@@ -91,6 +93,7 @@ class World:
 
     def of(self, kind: type[Any]) -> list[Any]:
         """The events of one kind."""
+        self.notices.flush()
         return [event for event in self.events if isinstance(event, kind)]
 
 

@@ -1,5 +1,6 @@
 """A session whatever its protocol: policy, numbering, events."""
 
+import asyncio
 import dataclasses
 import hashlib
 from typing import Any
@@ -7,7 +8,14 @@ from typing import Any
 import pytest
 
 from wicketgate_gateway.recording.reader import Recording
-from wicketgate_gateway.session.session import Running, Session, SessionOverError, shown_parameters
+from wicketgate_gateway.session.session import (
+    MAX_NOTICES,
+    NOTICE_SECONDS,
+    Running,
+    Session,
+    SessionOverError,
+    shown_parameters,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -57,6 +65,17 @@ async def test_long_texts_are_not_even_parsed(world: Any) -> None:
     decision = world.session.decide("SELECT 1 -- " + "ü" * 6_000)
     assert decision.verdict.code == "sql-too-large"
     assert not decision.statements
+
+
+async def test_notices_wait_for_each_other_but_not_long(world: Any) -> None:
+    event = world.session.finished(Running(1, 0, None), "ok", now=1, rows=None, sqlstate="")
+    for _ in range(3):
+        world.notices.add([event])
+    assert event not in world.events
+    await asyncio.sleep(NOTICE_SECONDS * 2)
+    assert world.events.count(event) == 3
+    world.notices.add([event] * MAX_NOTICES)
+    assert world.events.count(event) == 3 + MAX_NOTICES
 
 
 def test_large_parameters_are_told_by_their_digest() -> None:
