@@ -157,6 +157,112 @@ class JournalRecovered(Event, frozen=True, kw_only=True, tag="journal-recovered"
     """Notices (ends of operations and sessions) that there was no memory left to keep."""
 
 
+class HoldRequested(Event, frozen=True, kw_only=True, tag="hold-requested"):
+    """People were asked whether an operation may run. The operation itself has the verdict `hold`."""
+
+    handle: str
+    digest: str
+    """SHA-256 of the operation in canonical form."""
+    seal: str
+    """SHA-256 of all that approvers are shown and bound to."""
+    bot: str
+    bot_id: str
+    target: str
+    rule: str
+    policy: str
+    reason: str = ""
+    """What the bot says it is for."""
+    approvers: list[str] = []
+    """Object ids of the groups that may decide."""
+    quorum: int = 1
+    expires: int = 0
+    change: int = 0
+    """Number of the change in the control store: an event that stands here twice happened once."""
+
+
+class HoldVoted(Event, frozen=True, kw_only=True, tag="hold-voted"):
+    """One person answered."""
+
+    handle: str
+    digest: str
+    seal: str
+    bot: str
+    target: str
+    approver: str
+    """Object id."""
+    name: str
+    choice: str
+    """`approve` or `deny`."""
+    rule: str = ""
+    comment: str = ""
+    change: int = 0
+
+
+class HoldDecided(Event, frozen=True, kw_only=True, tag="hold-decided"):
+    """A request came to `state`: `approved`, `denied`, `expired`, `void`, or `released` (a claim was given back)."""
+
+    handle: str
+    digest: str
+    bot: str
+    target: str
+    state: str
+    rule: str = ""
+    approvers: list[str] = []
+    """Object ids of those who said so."""
+    reason: str = ""
+    change: int = 0
+
+
+class HoldUsed(Event, frozen=True, kw_only=True, tag="hold-used"):
+    """A held operation goes out, as approved: durable before it does."""
+
+    handle: str
+    digest: str
+    seal: str
+    bot: str
+    target: str
+    claim: str
+    seq: int
+    """The operation's number in its session."""
+    rule: str = ""
+    approvers: list[str] = []
+    """Object ids."""
+
+
+class KillOrdered(Event, frozen=True, kw_only=True, tag="kill-ordered"):
+    """Someone ordered sessions to end, and none to begin."""
+
+    kill: int
+    scope: str
+    """`bot`, `group`, `target`, `session` or `all`."""
+    value: str
+    by: str
+    by_id: str
+    reason: str = ""
+    change: int = 0
+
+
+class KillLifted(Event, frozen=True, kw_only=True, tag="kill-lifted"):
+    """Someone took a kill back."""
+
+    kill: int
+    by: str
+    by_id: str
+    change: int = 0
+
+
+class SessionKilled(Event, frozen=True, kw_only=True, tag="session-killed"):
+    """A kill met this session; its running statement was cancelled at the server."""
+
+    kill: int
+    by: str
+    reason: str = ""
+    cancelled: bool = False
+    """Whether a statement was running."""
+    duration_us: int = 0
+    """From the order to here."""
+
+
 AuditEvent: TypeAlias = (
     SessionStarted
     | SessionRefused
@@ -171,4 +277,11 @@ AuditEvent: TypeAlias = (
     | RecordingClosed
     | GatewayStarted
     | JournalRecovered
+    | HoldRequested
+    | HoldVoted
+    | HoldDecided
+    | HoldUsed
+    | KillOrdered
+    | KillLifted
+    | SessionKilled
 )
