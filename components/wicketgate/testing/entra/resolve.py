@@ -103,6 +103,8 @@ def _step(core: Core, target: Target, segment: Segment) -> Target:
     if target.item is None:
         return _keyed(core, target, text, None)
     entity = ENTITIES[target.item["_kind"]]
+    if entity.kind == "user" and text == "manager":
+        raise not_found("manager")  # nobody here has one, and azuread's getUser asks
     navigation = entity.navigations.get(text)
     if navigation is None:
         raise bad_request(f"Resource not found for the segment '{text}'.", "BadRequest")

@@ -462,3 +462,12 @@ def test_batch(graph: httpx2.Client, object_id: Callable[[str, str], str]) -> No
     assert answers["2"]["body"]["value"] == [object_id("group", "everyone")]
     assert answers["3"]["status"] == 404
     assert graph.post("/v1.0/$batch", json={"requests": requests * 7}).status_code == 400
+
+
+def test_a_user_without_a_manager_is_as_graph_says_it(graph: httpx2.Client, entra: EntraEmulator) -> None:
+    entra.seed({"users": [{"displayName": "Unmanaged", "mail": "unmanaged@contoso.example"}]})
+    user = entra.core.directory.find_by("user", "displayName", "Unmanaged")
+    assert user is not None
+    answer = graph.get(f"/v1.0/users/{user['id']}/manager")
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "Request_ResourceNotFound"
