@@ -5,8 +5,8 @@ before every connection of some clients. That one does not even load the command
 usual ones.
 
 Exit codes: 0 done; 1 it did not work; 2 the command line is wrong; 3 what was asked for does not exist; 4 a recording
-is incomplete or damaged (it is shown as far as it goes); 130 interrupted. Errors go to standard error, as
-`error: what; what to do next`; with `--json` as an object with `error`, `code` and `remedy`.
+or the journal is incomplete or damaged (it is shown as far as it goes); 130 interrupted. Errors go to standard error,
+as `error: what; what to do next`; with `--json` as an object with `error`, `code` and `remedy`.
 """
 
 from __future__ import annotations
@@ -24,15 +24,22 @@ USAGE = 2
 NOT_FOUND = 3
 INCOMPLETE = 4
 INTERRUPTED = 130
-_NOT_FOUND_CODES = frozenset({"session-unknown", "session-ambiguous", "recording-missing", "session-id-invalid"})
+_NOT_FOUND_CODES = frozenset(
+    {"session-unknown", "session-ambiguous", "recording-missing", "session-id-invalid", "journal-missing"}
+)
 
 _VERBS = {
     "sessions": ("wicketgate_gateway.cli.sessions:sessions", "List who was connected, to what, and how it ended."),
     "replay": ("wicketgate_gateway.cli.replay:replay", "Show a session as it was: statements, verdicts, answers."),
-    "audit": ("wicketgate_gateway.cli.audit:audit", "Search what was allowed, denied or refused, and why."),
     "token": ("wicketgate_gateway.cli.token:token", "Print the bot's Entra token for the gateway."),
     "connect": ("wicketgate_gateway.cli.connect:connect", "Open a local port that adds the token."),
 }
+_AUDIT = {
+    "search": ("wicketgate_gateway.cli.audit:audit", "Search what was allowed, denied or refused, and why."),
+    "verify": ("wicketgate_gateway.cli.verify:audit_verify", "Check that nothing was changed, removed or cut."),
+    "key": ("wicketgate_gateway.cli.verify:audit_key", "Print the public key that the audit is sealed with."),
+}
+"""`wicketgate audit` with anything else is `audit search`."""
 
 
 def make_app() -> App:
@@ -51,6 +58,10 @@ def make_app() -> App:
     )
     for name, (where, help_) in _VERBS.items():
         app.command(where, name=name, help=help_)
+    audit = App(name="audit", help="Search the audit, or check it. Without a verb: search.")
+    for name, (where, help_) in _AUDIT.items():
+        audit.command(where, name=name, help=help_)
+    app.command(audit)
     policy = App(name="policy", help="Work on policies.")
     policy.command("wicketgate_gateway.cli.policy_check:check", name="check", help="Check policies without using them.")
     app.command(policy)
@@ -131,11 +142,13 @@ def _run_app(arguments: list[str]) -> int:
 
     from wicketgate_gateway.contract.errors import WicketgateError
 
+    if arguments[:1] == ["audit"] and not {*arguments[1:2]} & {*_AUDIT, "--help", "-h"}:
+        arguments = ["audit", "search", *arguments[1:]]
     try:
         result: Any = make_app()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         verb = next((word for word in arguments if not word.startswith("-")), "")
-        known = verb in _VERBS or verb in ("policy", "completion")
+        known = verb in _VERBS or verb in ("policy", "completion", "audit")
         usage = WicketgateError(
             " ".join(str(error).split()).rstrip("."),
             code="usage",

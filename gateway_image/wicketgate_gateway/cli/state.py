@@ -51,6 +51,16 @@ class Place:
             )
         return folder
 
+    def anchors(self) -> list[Path]:
+        """The file that seals are anchored in, if the configuration is given and names one."""
+        if self.config is None:
+            return []
+        from wicketgate_gateway.contract.gateway import GatewayConfig
+        from wicketgate_gateway.contract.model import read
+
+        anchor = read(GatewayConfig, self.config).audit.anchor
+        return [self.config.parent / anchor.file] if anchor is not None and anchor.file is not None else []
+
     @contextmanager
     def store(self) -> Generator[tuple[Path, sqlite3.Connection]]:
         """The state folder and its audit store, up to date with the journal."""

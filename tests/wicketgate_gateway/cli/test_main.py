@@ -53,11 +53,13 @@ def test_what_does_not_exist(wicketgate: Run) -> None:
 def test_help_names_every_verb(wicketgate: Run) -> None:
     code, out, _ = wicketgate("--help", at=None)
     assert code == 0
-    for verb in [*main._VERBS, "policy", "completion", "--version"]:
+    for verb in [*main._VERBS, "audit", "policy", "completion", "--version"]:
         assert verb in out
 
 
-@pytest.mark.parametrize("verb", [*main._VERBS, "policy check", "completion"])
+@pytest.mark.parametrize(
+    "verb", [*main._VERBS, *(f"audit {verb}" for verb in main._AUDIT), "policy check", "completion"]
+)
 def test_each_verb_has_json(wicketgate: Run, verb: str) -> None:
     code, out, _ = wicketgate(*verb.split(), "--help", at=None)
     assert code == 0
