@@ -160,6 +160,14 @@ class Webhook(Model):
         return self
 
 
+class ControlStore(Model):
+    """Where held operations, answers and kills are kept, for all gateways that share them."""
+
+    url_file: str | None = None
+    """A file with the store's URL, `postgresql+asyncpg://…`, which may hold a password; left out, SQLite in the state
+    folder, for one gateway alone."""
+
+
 class People(Model):
     """How people reach the gateway and prove who they are."""
 
@@ -219,6 +227,8 @@ class GatewayConfig(Model):
     """Targets by the name that bots connect to."""
     people: People | None = None
     """People's way in, where `listen.api` is given."""
+    control: ControlStore = Field(default_factory=ControlStore)
+    """The store of held operations and kills."""
     limits: Limits = Field(default_factory=Limits)
     """Bounds."""
     audit: AuditSettings = Field(default_factory=AuditSettings)

@@ -1,0 +1,1 @@
+"""The API for people: held operations, sessions, the kill switch. A process of its own."""
