@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Protocol
 
+import msgspec
+
 from wicketgate_gateway.wire.postgres.messages import FieldDescription
 
 RowMasker = Callable[[bytes, int, int], bytes]
@@ -79,19 +81,16 @@ class SqlPrepared:
         self.origin = origin
 
 
-class Portal:
+class Portal(msgspec.Struct, eq=False):
     """A portal: the statement it runs (set when the server confirms the Bind), and its columns once they are known."""
 
-    __slots__ = ("bind", "candidates", "described", "fields", "known", "prepared", "result_formats")
-
-    def __init__(self, candidates: tuple[Prepared, ...], bind: object, result_formats: tuple[int, ...]) -> None:
-        self.candidates = candidates
-        self.bind = bind
-        self.result_formats = result_formats
-        self.prepared: Prepared | None = None
-        self.known = False
-        self.fields: tuple[FieldDescription, ...] | None = None
-        self.described = False
+    candidates: tuple[Prepared, ...]
+    bind: object
+    result_formats: tuple[int, ...]
+    prepared: Prepared | None = None
+    known: bool = False
+    fields: tuple[FieldDescription, ...] | None = None
+    described: bool = False
 
 
 class Denial:
@@ -103,51 +102,23 @@ class Denial:
         self.response = response
 
 
-class Expected:
+class Expected(msgspec.Struct, eq=False):
     """One message under way. `operation` is the caller's; it is set for what has a finish to report."""
 
-    __slots__ = (
-        "ask",
-        "denial",
-        "error",
-        "index",
-        "name",
-        "operation",
-        "portal",
-        "prepared",
-        "rows",
-        "settled",
-        "sql",
-        "statement",
-        "swallow",
-    )
-
-    def __init__(
-        self,
-        ask: Ask,
-        *,
-        name: str = "",
-        prepared: Prepared | None = None,
-        portal: Portal | None = None,
-        statement: str = "",
-        operation: object = None,
-        denial: Denial | None = None,
-        swallow: bool = False,
-    ) -> None:
-        self.ask = ask
-        self.name = name
-        self.prepared = prepared
-        self.portal = portal
-        self.statement = statement
-        self.operation = operation
-        self.denial = denial
-        self.swallow = swallow
-        self.index = 0
-        self.rows: int | None = None
-        self.error = ""
-        self.sql: dict[int, SqlPrepared] | None = None
-        self.settled = False
-        """Answered, skipped, or waiting for COPY data: nothing that follows it depends on how it goes on."""
+    ask: Ask
+    name: str = ""
+    prepared: Prepared | None = None
+    portal: Portal | None = None
+    statement: str = ""
+    operation: object = None
+    denial: Denial | None = None
+    swallow: bool = False
+    index: int = 0
+    rows: int | None = None
+    error: str = ""
+    sql: dict[int, SqlPrepared] | None = None
+    settled: bool = False
+    """Answered, skipped, or waiting for COPY data: nothing that follows it depends on how it goes on."""
 
 
 class Hooks(Protocol):

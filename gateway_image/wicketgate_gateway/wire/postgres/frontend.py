@@ -4,6 +4,7 @@ How this works: `feed` appends bytes, `next` takes the next whole message off as
 protocol is named in `_READERS`; another one is an error, and so is one with trailing bytes, one with a text that is not
 UTF-8, or one over its bound. Events carry `raw`, the message's very bytes: what is forwarded is what was looked at,
 never built anew. CopyData is not collected: as much of it as has come, even parts of messages, is one `CopyBytes`.
+Clients repeat themselves: short messages but Query and Bind are looked up by their bytes before they are read.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import msgspec
 from wicketgate_gateway.wire.postgres.messages import MAX_NAME_BYTES, ProtocolError
 
 _U32 = Struct(">I")
+_unpack_u32 = _U32.unpack_from
 _U16 = Struct(">H")
 _I32 = Struct(">i")
 _HEADER = 5
@@ -27,6 +29,8 @@ MAX_BIND = 32 * 1024 * 1024
 """Bound for Bind and FunctionCall: they hold values."""
 MAX_SMALL = 16 * 1024
 """Bound for all others."""
+_KNOWN_BYTES = 1024
+_KNOWN_MOST = 1024
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -143,6 +147,10 @@ class FrontendDecoder:
 
     def feed(self, data: bytes) -> None:
         """Append what came."""
+        if not self._parts and self._position == len(self._buffer):
+            self._buffer = data
+            self._position = 0
+            return
         self._parts.append(data)
         self._parts_size += len(data)
 
@@ -171,21 +179,23 @@ class FrontendDecoder:
     def next(self) -> Event | None:
         """The next event, or None until more is fed. Raises ProtocolError."""
         event = self._take()
-        return self._take() if event is None and self._join() else event
+        return self._take() if event is None and self._parts and self._join() else event
 
     def _take(self) -> Event | None:
         buffer, position = self._buffer, self._position
-        available = len(buffer) - position
-        if self._copying or (available and buffer[position] == 100):
-            return self._copy_bytes()
-        if available < _HEADER:
+        size = len(buffer)
+        if position == size:
             return None
         kind = buffer[position]
+        if kind == 100 or self._copying:
+            return self._copy_bytes()
+        if size - position < _HEADER:
+            return None
         entry = _READERS.get(kind)
         if entry is None:
             raise ProtocolError(f"a message of type {kind:#04x} has no place after log-in")
-        name, bound, read = entry
-        (length,) = _U32.unpack_from(buffer, position + 1)
+        name, bound, read, repeats = entry
+        (length,) = _unpack_u32(buffer, position + 1)
         if length < 4:
             raise ProtocolError(f"a {name} message has an impossible length")
         if length > bound:
@@ -195,11 +205,20 @@ class FrontendDecoder:
                 remedy="send less at once, or use COPY",
             )
         end = position + 1 + length
-        if end > len(buffer):
+        if end > size:
             self._need = 1 + length
             return None
         self._position = end
-        return read(buffer[position:end] if position or end != len(buffer) else buffer)
+        raw = buffer[position:end] if position or end != size else buffer
+        if not repeats or length > _KNOWN_BYTES:
+            return read(raw)
+        event = _known.get(raw)
+        if event is None:
+            event = read(raw)
+            if len(_known) >= _KNOWN_MOST:
+                _known.clear()
+            _known[raw] = event
+        return event
 
     def _copy_bytes(self) -> CopyBytes | None:
         buffer, start = self._buffer, self._position
@@ -227,11 +246,13 @@ def _texts(raw: bytes, start: int, count: int) -> tuple[list[str], int]:
         try:
             texts.append(raw[start:end].decode())
         except UnicodeDecodeError:
-            raise ProtocolError(
-                "a text is not UTF-8", sqlstate="22021", remedy="set the client's encoding to UTF8"
-            ) from None
+            raise _not_utf8() from None
         start = end + 1
     return texts, start
+
+
+def _not_utf8() -> ProtocolError:
+    return ProtocolError("a text is not UTF-8", sqlstate="22021", remedy="set the client's encoding to UTF8")
 
 
 def _end(raw: bytes, position: int) -> None:
@@ -251,9 +272,14 @@ def _name(name: str) -> str:
 
 
 def _query(raw: bytes) -> Query:
-    (text,), at = _texts(raw, 5, 1)
-    _end(raw, at)
-    return Query(raw, text)
+    end = raw.find(b"\0", 5)
+    if end < 0 or end + 1 != len(raw):
+        _, at = _texts(raw, 5, 1)
+        _end(raw, at)
+    try:
+        return Query(raw, raw[5:end].decode())
+    except UnicodeDecodeError:
+        raise _not_utf8() from None
 
 
 def _parse(raw: bytes) -> Parse:
@@ -269,12 +295,18 @@ def _need(raw: bytes, at: int, size: int) -> None:
         raise ProtocolError("a message is cut short")
 
 
+_TEXT: tuple[int, ...] = (0,)
+_BINARY: tuple[int, ...] = (1,)
+
+
 def _formats(raw: bytes, at: int) -> tuple[tuple[int, ...], int]:
     _need(raw, at, 2)
     (count,) = _U16.unpack_from(raw, at)
     if not count:
         return (), at + 2
     _need(raw, at + 2, 2 * count)
+    if count == 1 and raw[at + 2] == 0 and raw[at + 3] < 2:
+        return (_BINARY if raw[at + 3] else _TEXT), at + 4
     formats: tuple[int, ...] = Struct(f">{count}H").unpack_from(raw, at + 2)
     if max(formats) > 1:
         raise ProtocolError("a format code is neither 0 nor 1", sqlstate="22023")
@@ -282,7 +314,7 @@ def _formats(raw: bytes, at: int) -> tuple[tuple[int, ...], int]:
 
 
 def _bind(raw: bytes) -> Bind:
-    (portal, statement), at = _texts(raw, 5, 2)
+    portal, statement, at = _portal_and_statement(raw)
     formats, at = _formats(raw, at)
     _need(raw, at, 2)
     (count,) = _U16.unpack_from(raw, at)
@@ -290,7 +322,8 @@ def _bind(raw: bytes) -> Bind:
     size = len(raw)
     parameters: list[bytes | None] = []
     for _ in range(count):
-        _need(raw, at, 4)
+        if at + 4 > size:
+            _need(raw, at, 4)
         (length,) = _I32.unpack_from(raw, at)
         at += 4
         if length == -1:
@@ -304,7 +337,20 @@ def _bind(raw: bytes) -> Bind:
         raise ProtocolError("a Bind message has another number of formats than of parameters")
     result_formats, at = _formats(raw, at)
     _end(raw, at)
-    return Bind(raw, _name(portal), _name(statement), formats, tuple(parameters), result_formats)
+    return Bind(raw, portal, statement, formats, tuple(parameters), result_formats)
+
+
+def _portal_and_statement(raw: bytes) -> tuple[str, str, int]:
+    # Bind is never the same twice, but its names are.
+    middle = raw.find(b"\0", 5)
+    end = raw.find(b"\0", middle + 1) if middle > 0 else -1
+    if end > 0 and end - 5 <= MAX_NAME_BYTES:
+        try:
+            return raw[5:middle].decode(), raw[middle + 1 : end].decode(), end + 1
+        except UnicodeDecodeError:
+            raise _not_utf8() from None
+    (portal, statement), at = _texts(raw, 5, 2)
+    return _name(portal), _name(statement), at
 
 
 def _target(raw: bytes) -> tuple[str, str]:
@@ -353,17 +399,19 @@ def _bare(make: Callable[[bytes], Event]) -> Callable[[bytes], Event]:
     return read
 
 
-_READERS: dict[int, tuple[str, int, Callable[[bytes], Event]]] = {
-    ord("Q"): ("Query", MAX_STATEMENT, _query),
-    ord("P"): ("Parse", MAX_STATEMENT, _parse),
-    ord("B"): ("Bind", MAX_BIND, _bind),
-    ord("D"): ("Describe", MAX_SMALL, _describe),
-    ord("E"): ("Execute", MAX_SMALL, _execute),
-    ord("C"): ("Close", MAX_SMALL, _close),
-    ord("S"): ("Sync", MAX_SMALL, _bare(Sync)),
-    ord("H"): ("Flush", MAX_SMALL, _bare(Flush)),
-    ord("F"): ("FunctionCall", MAX_BIND, _function_call),
-    ord("c"): ("CopyDone", MAX_SMALL, _bare(CopyDone)),
-    ord("f"): ("CopyFail", MAX_SMALL, _copy_fail),
-    ord("X"): ("Terminate", MAX_SMALL, _bare(Terminate)),
+# Type: its name, the bound of its length, how to read it, and whether the same bytes come again and again.
+_READERS: dict[int, tuple[str, int, Callable[[bytes], Event], bool]] = {
+    ord("Q"): ("Query", MAX_STATEMENT, _query, False),
+    ord("P"): ("Parse", MAX_STATEMENT, _parse, True),
+    ord("B"): ("Bind", MAX_BIND, _bind, False),
+    ord("D"): ("Describe", MAX_SMALL, _describe, True),
+    ord("E"): ("Execute", MAX_SMALL, _execute, True),
+    ord("C"): ("Close", MAX_SMALL, _close, True),
+    ord("S"): ("Sync", MAX_SMALL, _bare(Sync), True),
+    ord("H"): ("Flush", MAX_SMALL, _bare(Flush), True),
+    ord("F"): ("FunctionCall", MAX_BIND, _function_call, False),
+    ord("c"): ("CopyDone", MAX_SMALL, _bare(CopyDone), False),
+    ord("f"): ("CopyFail", MAX_SMALL, _copy_fail, False),
+    ord("X"): ("Terminate", MAX_SMALL, _bare(Terminate), False),
 }
+_known: dict[bytes, Event] = {}

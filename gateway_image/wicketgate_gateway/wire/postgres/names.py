@@ -34,7 +34,12 @@ class Names(Generic[T]):
 
     def confirm(self, name: str, thing: T) -> None:
         """The server took it: from now on `name` means `thing`."""
-        self.settle(name, thing)
+        pending = self._pending.get(name)
+        if pending is not None:
+            if len(pending) == 1 and pending[0] is thing:
+                del self._pending[name]
+            else:
+                self.settle(name, thing)
         self.confirmed[name] = thing
 
     def settle(self, name: str, thing: T) -> None:

@@ -34,12 +34,16 @@ from wicketgate_gateway.wire.postgres.expected import (
     RowMasker,
     SqlPrepared,
 )
-from wicketgate_gateway.wire.postgres.messages import ProtocolError
+from wicketgate_gateway.wire.postgres.messages import FieldDescription, ProtocolError
 from wicketgate_gateway.wire.postgres.names import Names
 
 _U32 = Struct(">I")
+_unpack_u32 = _U32.unpack_from
 _DATA_ROW = 68
 _COPY_DATA = 100
+_QUERY, _PARSE, _BIND, _EXECUTE, _SYNC = Ask.QUERY, Ask.PARSE, Ask.BIND, Ask.EXECUTE, Ask.SYNC
+_KNOWN_BYTES = 4096
+_KNOWN_MOST = 512
 
 MAX_MASKED_ROW = 64 * 1024 * 1024
 """The largest row that is masked: it must be held as a whole. Others are passed on as they come."""
@@ -97,17 +101,22 @@ class Responses:
                 return
             self._skipping = False
         ask = expected.ask
-        if ask is Ask.PARSE and expected.prepared is not None:
-            self.statements.sent(expected.name, expected.prepared)
-        elif ask is Ask.BIND and expected.portal is not None:
+        prepared = expected.prepared
+        if prepared is not None:
+            if ask is _PARSE:
+                self.statements.sent(expected.name, prepared)
+            elif prepared.changes:
+                self._push_changes(expected, prepared)
+        elif ask is _BIND and expected.portal is not None:
             self.portals.sent(expected.name, expected.portal)
-        elif expected.prepared is not None and expected.prepared.changes:
-            expected.sql = {}
-            for i, (change, name) in enumerate(expected.prepared.changes):
-                if change is Change.PREPARE:
-                    expected.sql[i] = made = SqlPrepared(expected.prepared)
-                    self.statements.sent(name, made)
         self._queue.append(expected)
+
+    def _push_changes(self, expected: Expected, prepared: Prepared) -> None:
+        expected.sql = {}
+        for i, (change, name) in enumerate(prepared.changes):
+            if change is Change.PREPARE:
+                expected.sql[i] = made = SqlPrepared(prepared)
+                self.statements.sent(name, made)
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take bytes of the server; returns what goes to the client, in order. Raises ProtocolError."""
@@ -126,7 +135,8 @@ class Responses:
         if self._passing:
             position = min(self._passing, size)
             self._passing -= position
-        unpack = _U32.unpack_from
+        unpack = _unpack_u32
+        table = _TABLE
         while size - position >= 5:
             kind = data[position]
             (length,) = unpack(data, position + 1)
@@ -166,7 +176,7 @@ class Responses:
                     self._passing = position - size
                     position = size
                 continue
-            handler = _TABLE.get(kind)
+            handler = table.get(kind)
             if handler is None or length < 4 or length > MAX_OTHER:
                 raise ProtocolError(f"the server sent a message of type {kind:#04x} that has no place here")
             if end > size:
@@ -194,7 +204,7 @@ class Responses:
     def _head(self, *asks: Ask) -> Expected:
         if self._queue:
             head = self._queue[0]
-            if head.ask in asks and head.denial is None:
+            if head.denial is None and head.ask in asks:
                 return head
         raise ProtocolError("the server's answer belongs to nothing that was asked")
 
@@ -210,6 +220,13 @@ class Responses:
         else:
             self._masker = None
         self._rows_open = True
+
+    def _head_of(self, ask: Ask) -> Expected:
+        if self._queue:
+            head = self._queue[0]
+            if head.ask is ask and head.denial is None:
+                return head
+        raise ProtocolError("the server's answer belongs to nothing that was asked")
 
     def _close_rows(self) -> None:
         self._rows_open = False
@@ -246,20 +263,25 @@ class Responses:
                 self.statements.settle(expected.prepared.changes[i][1], made)
 
     def _parse_complete(self, data: bytes, at: int, end: int) -> bytes | None:
-        head = self._head(Ask.PARSE)
-        self._pop()
+        head = self._head_of(_PARSE)
+        self._queue.popleft()
+        head.settled = True
         if head.prepared is not None:
             self.statements.confirm(head.name, head.prepared)
         return None
 
     def _bind_complete(self, data: bytes, at: int, end: int) -> bytes | None:
-        head = self._head(Ask.BIND)
-        self._pop()
+        head = self._head_of(_BIND)
+        self._queue.popleft()
+        head.settled = True
         portal = head.portal
         assert portal is not None
-        portal.prepared = self.statements.confirmed.get(head.statement)
+        portal.prepared = prepared = self.statements.confirmed.get(head.statement)
         portal.known = True
-        if not any(portal.prepared is candidate for candidate in portal.candidates):
+        for candidate in portal.candidates:
+            if candidate is prepared:
+                break
+        else:
             raise ProtocolError("the server bound a statement that was not decided on")
         self.portals.confirm(head.name, portal)
         return None
@@ -280,15 +302,15 @@ class Responses:
             assert head.prepared is not None
             self._masker = None
             if head.prepared.masked:
-                fields = messages.read_row_description(data[at:end])
-                self._masker = self._hooks.masker(head.prepared, fields, tuple(f.format for f in fields))
+                fields = _fields(data[at:end])
+                self._masker = self._hooks.masker(head.prepared, fields, ())
             self._rows_open = True
             return None
         self._pop()
         if head.ask is Ask.DESCRIBE_PORTAL:
             portal = self.portals.confirmed.get(head.name)
             if portal is not None and (portal.prepared is None or portal.prepared.masked):
-                portal.fields = messages.read_row_description(data[at:end])
+                portal.fields = _fields(data[at:end])
         return b"" if head.swallow else None
 
     def _no_data(self, data: bytes, at: int, end: int) -> bytes | None:
@@ -302,28 +324,30 @@ class Responses:
 
     def _command_complete(self, data: bytes, at: int, end: int) -> bytes | None:
         head = self._head(Ask.QUERY, Ask.EXECUTE)
-        self._close_rows()
-        self.copying = None
-        tag = messages.read_command_tag(data[at:end])
-        head.rows = messages.rows_of(tag)
+        self._rows_open = self._copy_out = False
+        self._masker = self.copying = None
+        tag, head.rows, ends = _tag(data[at:end])
         ran = self._ran(head)
         if ran is not None and ran.changes and head.index < len(ran.changes):
             change, name = ran.changes[head.index]
             self._change(change, "" if tag.endswith(" ALL") else name, ran, head)
-        elif tag == "DISCARD ALL":
+        elif ends and tag == "DISCARD ALL":
             self.statements.drop_all()
             self.portals.drop_all()
-        if tag in ("ROLLBACK", "COMMIT"):
+        if ends and tag in ("ROLLBACK", "COMMIT"):
             # After ROLLBACK TO the name may mean another portal by now: look at its columns again.
             for portal in self.portals.confirmed.values():
                 portal.fields = None
                 portal.described = False
-        if head.ask is Ask.QUERY:
+        if head.ask is _QUERY:
             head.index += 1
         else:
-            self._pop()
-            self._settle(head)
-            self._finish(head, "ok", ran)
+            self._queue.popleft()
+            head.settled = True
+            if head.sql:
+                self._settle(head)
+            if head.operation is not None:
+                self._hooks.finished(head, "ok", ran)
         return None
 
     def _change(self, change: Change, name: str, prepared: Prepared, head: Expected) -> None:
@@ -407,18 +431,24 @@ class Responses:
         return errors.without_values(kind, body) if hides else None
 
     def _ready(self, data: bytes, at: int, end: int) -> bytes | None:
-        if not self._queue or self._queue[0].ask not in (Ask.QUERY, Ask.SYNC) or end != at + 1:
+        queue = self._queue
+        if not queue or end != at + 1:
             raise ProtocolError("the server's answer belongs to nothing that was asked")
-        head = self._pop()
+        ask = queue[0].ask
+        if ask is not _QUERY and ask is not _SYNC:
+            raise ProtocolError("the server's answer belongs to nothing that was asked")
+        head = queue.popleft()
+        head.settled = True
         if head.denial is not None and not head.error:
             raise ProtocolError("the server answered a denied statement with success")
-        self._settle(head)
-        self._close_rows()
-        self.copying = None
+        if head.sql:
+            self._settle(head)
+        self._rows_open = self._copy_out = False
+        self._masker = self.copying = None
         self.status = data[at:end]
         if self.status == b"I":
-            self.portals.drop_all()
-        if head.ask is Ask.QUERY:
+            self.portals.confirmed.clear()
+        if ask is _QUERY:
             outcome = "ok" if not head.error else "cancelled" if head.error == "57014" else "error"
             self._finish(head, outcome, head.prepared)
         return None
@@ -456,6 +486,34 @@ class Responses:
     def _notification(self, data: bytes, at: int, end: int) -> bytes | None:
         return None
 
+
+def _fields(description: bytes) -> tuple[FieldDescription, ...]:
+    # The same columns come again and again; the same tuple for them lets the session find its masker again.
+    found = _known_fields.get(description)
+    if found is None:
+        found = messages.read_row_description(description)
+        if len(description) <= _KNOWN_BYTES:
+            if len(_known_fields) >= _KNOWN_MOST:
+                _known_fields.clear()
+            _known_fields[description] = found
+    return found
+
+
+def _tag(body: bytes) -> tuple[str, int | None, bool]:
+    # A command tag, its row count, and whether names may mean less after it.
+    found = _known_tags.get(body)
+    if found is None:
+        tag = messages.read_command_tag(body)
+        found = (tag, messages.rows_of(tag), tag in ("DISCARD ALL", "ROLLBACK", "COMMIT"))
+        if len(body) <= 64:
+            if len(_known_tags) >= _KNOWN_MOST:
+                _known_tags.clear()
+            _known_tags[body] = found
+    return found
+
+
+_known_fields: dict[bytes, tuple[FieldDescription, ...]] = {}
+_known_tags: dict[bytes, tuple[str, int | None, bool]] = {}
 
 _Handler = Callable[[Responses, bytes, int, int], bytes | None]
 
