@@ -16,7 +16,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from wicketgate_gateway.audit.events import AuditEvent
 from wicketgate_gateway.contract.identity import Principal
@@ -24,9 +24,10 @@ from wicketgate_gateway.contract.verdict import Effect, Verdict
 from wicketgate_gateway.masking.rows import RowMasker
 from wicketgate_gateway.policy.engine import Decision
 from wicketgate_gateway.session import denials
+from wicketgate_gateway.session.ends import Ends
 from wicketgate_gateway.session.pinned import PinnedSettings
 from wicketgate_gateway.session.session import Running, Session, SessionOverError, named
-from wicketgate_gateway.session.statement import NamedFacts, Statement
+from wicketgate_gateway.session.statement import NamedFacts, Statement, runs_copy_in
 from wicketgate_gateway.wire.postgres import errors, frontend, messages
 from wicketgate_gateway.wire.postgres.expected import (
     Ask,
@@ -50,26 +51,6 @@ MAX_PORTALS = 1_000
 MAX_CURSORS = 1_000
 
 _NO_DECISION = Decision(Verdict(Effect.DENY, "builtin:protocol"))
-
-
-class Ends(Protocol):
-    """Where the session's bytes go."""
-
-    def to_client(self, data: bytes) -> None:
-        """Send to the client."""
-        ...
-
-    def to_target(self, data: bytes) -> None:
-        """Send to the target."""
-        ...
-
-    def wake(self) -> None:
-        """Call `pump` in the next loop turn."""
-        ...
-
-    def ended(self, *, terminate: bool) -> None:
-        """The session is over; `terminate` says that the target should still be sent a Terminate."""
-        ...
 
 
 class PostgresSession:
@@ -412,7 +393,7 @@ class PostgresSession:
         expected = Expected(Ask.QUERY, prepared=statement, operation=self._allow(statement))
         self._responses.push(expected)
         self._out.append(event.raw)
-        if statement.copies_in or _runs_copy_in(statement, self._prepared_facts):
+        if statement.copies_in or runs_copy_in(statement, self._prepared_facts):
             statement.copies_in = True
             self._wait_for_copy(expected)
 
@@ -476,7 +457,7 @@ class PostgresSession:
         expected = Expected(Ask.EXECUTE, name=event.portal, prepared=latest, operation=running)
         responses.push(expected)
         out.append(event.raw)
-        copies = [s for s in statements if s.copies_in or _runs_copy_in(s, self._prepared_facts)]
+        copies = [s for s in statements if s.copies_in or runs_copy_in(s, self._prepared_facts)]
         if copies:
             for statement in copies:
                 statement.copies_in = True
@@ -568,16 +549,6 @@ class PostgresSession:
     def _record_text(self, raw: bytes, statement: Statement, rebuild: Callable[[str], bytes]) -> None:
         shown = statement.shown
         self._recorded.append(raw if shown is statement.text else rebuild(shown))
-
-
-def _runs_copy_in(statement: Statement, prepared: Callable[[str], list[Facts]]) -> bool:
-    # SQL's EXECUTE of a COPY that Parse prepared.
-    return any(
-        facts.kind.value == "copy_in"
-        for outer in statement.facts
-        if outer.kind.value == "execute" and outer.prepared_name
-        for facts in prepared(outer.prepared_name)
-    )
 
 
 _HANDLERS: dict[type[frontend.Message], Callable[[PostgresSession, Any], None]] = {

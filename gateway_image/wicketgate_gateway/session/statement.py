@@ -104,6 +104,16 @@ def changes_of(statements: Sequence[Facts]) -> list[tuple[Change, str]]:
     ]
 
 
+def runs_copy_in(statement: Statement, prepared: Callable[[str], list[Facts]]) -> bool:
+    """Whether it is SQL's EXECUTE of a COPY that Parse prepared; `prepared` looks a name up."""
+    return any(
+        facts.kind is StatementKind.COPY_IN
+        for outer in statement.facts
+        if outer.kind is StatementKind.EXECUTE and outer.prepared_name
+        for facts in prepared(outer.prepared_name)
+    )
+
+
 class NamedFacts(dict[str, list[Facts]]):
     """A view of names for decisions: looks a name up when it is asked for, holds nothing."""
 
