@@ -15,7 +15,6 @@ import json
 import logging
 import os
 import signal
-import ssl
 import sys
 import time
 from pathlib import Path
@@ -27,7 +26,7 @@ from wicketgate_gateway.audit.events import PolicyLoaded, PolicyRefused
 from wicketgate_gateway.audit.ingest import Ingester, journal_folder
 from wicketgate_gateway.audit.keeper import Duties, Keeper
 from wicketgate_gateway.contract.errors import DocumentError, WicketgateError
-from wicketgate_gateway.contract.gateway import GatewayConfig, ServerTls
+from wicketgate_gateway.contract.gateway import GatewayConfig
 from wicketgate_gateway.contract.model import read
 from wicketgate_gateway.identity import http
 from wicketgate_gateway.identity.authenticator import Authenticator
@@ -36,8 +35,10 @@ from wicketgate_gateway.recording.files import make_folder
 from wicketgate_gateway.recording.journal import Journal
 from wicketgate_gateway.recording.recorder import Recorder
 from wicketgate_gateway.server.agents import AgentRegistry
+from wicketgate_gateway.server.children import Child
 from wicketgate_gateway.server.keys import mask_key
 from wicketgate_gateway.server.postgres import PostgresListener
+from wicketgate_gateway.server.tls import server_context
 from wicketgate_gateway.session.session import Gate, Notices
 
 POLICY_SECONDS = 0.5
@@ -49,24 +50,6 @@ log = structlog.get_logger("wicketgate.gateway")
 def recordings_folder(state: Path) -> Path:
     """The recordings in a state folder."""
     return state / "recordings"
-
-
-def server_context(files: ServerTls) -> ssl.SSLContext:
-    """TLS 1.2 or newer with the gateway's certificate. Raises WicketgateError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # Renegotiation and compression are attacks' tools only; tickets cost memory and save nothing on long sessions.
-    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-    try:
-        context.load_cert_chain(files.certificate_file, files.key_file)
-    except (OSError, ssl.SSLError) as error:
-        reason = getattr(error, "strerror", None) or "not a certificate and its key"
-        raise WicketgateError(
-            f"the certificate `{files.certificate_file}` with `{files.key_file}` cannot be used: {reason}",
-            code="certificate-unusable",
-            remedy="give PEM files of a certificate (with its chain) and its key",
-        ) from None
-    return context
 
 
 class Gateway:
@@ -148,6 +131,10 @@ class Gateway:
             ) from None
         watcher = asyncio.get_running_loop().create_task(_watch(store, keeper))
         stack.callback(watcher.cancel)
+        if config.listen.api is not None:
+            api = Child("wicketgate_gateway.api", config)
+            api.start()
+            stack.push_async_callback(api.stop)
         self.ports = {"postgres": postgres_port, "agents": agents_port, "pid": os.getpid()}
         _write_whole(self.state / PORTS, json.dumps(self.ports) + "\n")
         log.info("gateway ready", name=config.name, **self.ports)
@@ -163,6 +150,7 @@ def _duties(config: GatewayConfig) -> Duties:
     return Duties(
         state=config.state,
         policies=config.policies,
+        targets=dict(config.targets),
         audit=config.audit,
         retention=config.retention,
         recordings=config.recordings,

@@ -1,0 +1,97 @@
+"""A process of the gateway's beside it: started with its configuration, watched, started again, ended with it.
+
+How this works: the child runs `python -m MODULE --config -`, reads the gateway's own configuration as one line of JSON
+from standard input, and ends when that input does, so that a gateway that is killed leaves none behind. A child that
+ends by itself is started again, after a pause that grows while it does not stay up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+import time
+
+import structlog
+
+from wicketgate_gateway.contract.gateway import GatewayConfig
+
+FIRST_PAUSE, LAST_PAUSE = 0.2, 30.0
+STAYED_UP_SECONDS = 30.0
+STOP_SECONDS = 10.0
+log = structlog.get_logger("wicketgate.gateway")
+
+
+class Child:
+    """One such process. `start` it on a running loop, then `stop` it."""
+
+    def __init__(self, module: str, config: GatewayConfig) -> None:
+        self._module = module
+        self._input = json.dumps(config.document()).encode() + b"\n"
+        self._process: asyncio.subprocess.Process | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.starts = 0
+        """How often it was started."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process that runs now."""
+        return self._process.pid if self._process is not None and self._process.returncode is None else None
+
+    def start(self) -> None:
+        """Begin to run it."""
+        self._task = asyncio.get_running_loop().create_task(self._keep())
+
+    async def stop(self) -> None:
+        """End it and do not start it again: it is asked by the end of its input, and killed if it does not listen."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            log.warning("a child had to be killed", module=self._module)
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    async def _keep(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            began = time.monotonic()
+            code = await self._run()
+            if time.monotonic() - began >= STAYED_UP_SECONDS:
+                pause = FIRST_PAUSE
+            log.error("a child ended; it is started again", module=self._module, status=code, pause=pause)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LAST_PAUSE)
+
+    async def _run(self) -> int | None:
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                self._module,
+                "--config",
+                "-",
+                stdin=asyncio.subprocess.PIPE,
+                # A Ctrl-C at the terminal is the gateway's to hear; it then ends its children in order.
+                start_new_session=True,
+            )
+        except OSError as error:
+            log.error("a child cannot be started", module=self._module, reason=error.strerror)
+            return None
+        self.starts += 1
+        assert self._process.stdin is not None
+        with contextlib.suppress(ConnectionError):
+            self._process.stdin.write(self._input)
+            await self._process.stdin.drain()
+        return await self._process.wait()
