@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from wicketgate_gateway.contract.policy import RecordLevel
 from wicketgate_gateway.contract.verdict import Verdict
@@ -43,6 +44,8 @@ class Decision:
     statements: tuple[Facts, ...] = ()
     relations: tuple[str, ...] = ()
     cacheable: bool = False
+    notes: list[Any] = field(default_factory=list[Any], init=False, compare=False, repr=False)
+    """What a user of the decision worked out from it, once for all texts that share it."""
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from typing import Any
 from wicketgate_gateway.audit.events import AuditEvent
 from wicketgate_gateway.contract.identity import Principal
 from wicketgate_gateway.contract.verdict import Effect, Verdict
+from wicketgate_gateway.masking.plan import MaskPlan
 from wicketgate_gateway.masking.rows import RowMasker
 from wicketgate_gateway.policy.engine import Decision
 from wicketgate_gateway.session import denials
@@ -49,6 +50,7 @@ MAX_UNDER_WAY = 4096
 MAX_STATEMENTS = 10_000
 MAX_PORTALS = 1_000
 MAX_CURSORS = 1_000
+MAX_MASKERS = 64
 
 _NO_DECISION = Decision(Verdict(Effect.DENY, "builtin:protocol"))
 
@@ -78,6 +80,8 @@ class PostgresSession:
         self._recorded: list[bytes] = []
         self._notices: list[AuditEvent] = []
         self._unreleased = 0
+        self._maskers: dict[tuple[int, int], tuple[MaskPlan, tuple[FieldDescription, ...], RowMasker | None]] = {}
+        """For a mask plan and an answer's columns: how rows are rewritten."""
         self._now = 0
         session.prepared = NamedFacts(self._prepared_facts)
         session.cursors = NamedFacts(self._cursor_facts)
@@ -109,11 +113,13 @@ class PostgresSession:
             self.end(error.sqlstate, error.message, hint=error.remedy, reason=error.code)
         else:
             self._submit()
-        self._flush_notices()
+        if self._notices:
+            self._flush_notices()
 
     def _take(self) -> None:
         left = PUMP_MESSAGES
-        decoder, responses = self._decoder, self._responses
+        decoder, under_way = self._decoder, self._responses.under_way
+        handlers = _HANDLERS
         self.hungry = False
         while not self.over and not self._leaving:
             barrier = self._barrier
@@ -121,7 +127,7 @@ class PostgresSession:
                 if not barrier.settled:
                     return
                 self._barrier = None
-            if len(responses) >= MAX_UNDER_WAY:
+            if len(under_way) >= MAX_UNDER_WAY:
                 return
             if not left:
                 if decoder.buffered:
@@ -132,12 +138,13 @@ class PostgresSession:
             if event is None:
                 self.hungry = True
                 return
-            _HANDLERS[type(event)](self, event)
+            handlers[type(event)](self, event)
 
     def _submit(self) -> None:
-        if self._recorded and self.session.recording is not None:
-            self.session.recording.client(b"".join(self._recorded))
-            self._recorded.clear()
+        recorded = self._recorded
+        if recorded and self.session.recording is not None:
+            self.session.recording.client(recorded[0] if len(recorded) == 1 else b"".join(recorded))
+            recorded.clear()
         out, self._out = self._out, []
         events, self._events = self._events, []
         if not events and not self._unreleased:
@@ -264,16 +271,20 @@ class PostgresSession:
         plan = prepared.plan
         if plan is None:
             return None
-        made: Any = prepared.masker
-        if made is not None and made[0] == fields:
-            return made[1]
+        # Both are kept alive by what is found, so their ids are theirs alone.
+        key = (id(plan), id(fields))
+        made = self._maskers.get(key)
+        if made is not None:
+            return made[2]
         columns = plan.columns(fields)
         masker = (
             None
             if all(method is None for method in columns)
             else RowMasker(columns, fields, self.session.gate.mask_key)
         )
-        prepared.masker = (fields, masker)
+        if len(self._maskers) >= MAX_MASKERS:
+            self._maskers.clear()
+        self._maskers[key] = (plan, fields, masker)
         return masker
 
     def finished(self, expected: Expected, outcome: str, ran: Prepared | None) -> None:
@@ -281,7 +292,7 @@ class PostgresSession:
         running = expected.operation
         assert isinstance(running, Running)
         now = time.time_ns()
-        if outcome != "skipped" and isinstance(ran, Statement) and ran is not running.statement:
+        if ran is not running.statement and outcome != "skipped" and isinstance(ran, Statement):
             # A name meant something else by the time the server read it: that was decided on too, but not told.
             event = self.session.operation(
                 ran.decision,
@@ -296,7 +307,7 @@ class PostgresSession:
         self._notices.append(
             self.session.finished(running, outcome, now=now, rows=expected.rows, sqlstate=expected.error)
         )
-        if isinstance(ran, Statement) and ran.defines and outcome == "ok":
+        if outcome == "ok" and isinstance(ran, Statement) and ran.traits.defines:
             self.session.gate.refresh_catalogue(self.session.opening.target_name)
 
     def parameter(self, name: str, value: str) -> None:
@@ -383,9 +394,10 @@ class PostgresSession:
 
     def _query(self, event: frontend.Query) -> None:
         statement = self._statement(event.text)
-        self._record_text(event.raw, statement, lambda shown: messages.query(shown))
+        shown = statement.shown
+        self._recorded.append(event.raw if shown is event.text else messages.query(shown))
         verdict = self.session.recording_trouble() or statement.verdict
-        if verdict.allowed and statement.changes:
+        if statement.changes and verdict.allowed:
             verdict = self._declare(statement) or verdict
         if not verdict.allowed:
             self._refuse(verdict, statement.decision, statement.shown, Ask.QUERY)
@@ -393,18 +405,14 @@ class PostgresSession:
         expected = Expected(Ask.QUERY, prepared=statement, operation=self._allow(statement))
         self._responses.push(expected)
         self._out.append(event.raw)
-        if statement.copies_in or runs_copy_in(statement, self._prepared_facts):
+        if statement.copies_in or (statement.traits.executes and runs_copy_in(statement, self._prepared_facts)):
             statement.copies_in = True
             self._wait_for_copy(expected)
 
     def _parse(self, event: frontend.Parse) -> None:
         statement = self._statement(event.text)
-        tail = event.raw[5 + len(event.name.encode()) + 1 + len(event.text.encode()) + 1 :]
-        self._record_text(
-            event.raw,
-            statement,
-            lambda shown: messages.message(b"P", messages.cstring(event.name) + messages.cstring(shown) + tail),
-        )
+        shown = statement.shown
+        self._recorded.append(event.raw if shown is event.text else _parse_showing(event, shown))
         verdict = self.session.recording_trouble() or statement.verdict
         if verdict.allowed and len(self._responses.statements) >= MAX_STATEMENTS:
             verdict = denials.too_many("prepared statements")
@@ -447,7 +455,7 @@ class PostgresSession:
             self._refuse(verdict, decision, shown, Ask.EXECUTE, parameters=parameters, formats=formats)
             return
         responses, out = self._responses, self._out
-        if any(statement.masked for statement in statements) and not all(portal.described for portal in portals):
+        if _any_masked(statements) and not _all_described(portals):
             # Rows can be masked only if their columns are known, and not every client asks for them.
             responses.push(Expected(Ask.DESCRIBE_PORTAL, name=event.portal, swallow=True))
             out.append(messages.describe(b"P", event.portal))
@@ -457,7 +465,7 @@ class PostgresSession:
         expected = Expected(Ask.EXECUTE, name=event.portal, prepared=latest, operation=running)
         responses.push(expected)
         out.append(event.raw)
-        copies = [s for s in statements if s.copies_in or runs_copy_in(s, self._prepared_facts)]
+        copies = [s for s in statements if s.copies_in or (s.traits.executes and runs_copy_in(s, self._prepared_facts))]
         if copies:
             for statement in copies:
                 statement.copies_in = True
@@ -546,9 +554,25 @@ class PostgresSession:
         self._out.append(event.raw)
         self._leaving = True
 
-    def _record_text(self, raw: bytes, statement: Statement, rebuild: Callable[[str], bytes]) -> None:
-        shown = statement.shown
-        self._recorded.append(raw if shown is statement.text else rebuild(shown))
+
+def _any_masked(statements: list[Statement]) -> bool:
+    for statement in statements:  # noqa: SIM110 - a generator costs as much as the rest of Execute
+        if statement.masked:
+            return True
+    return False
+
+
+def _all_described(portals: tuple[Portal, ...]) -> bool:
+    for portal in portals:  # noqa: SIM110 - see above
+        if not portal.described:
+            return False
+    return True
+
+
+def _parse_showing(event: frontend.Parse, shown: str) -> bytes:
+    # The message as it may be recorded.
+    tail = event.raw[5 + len(event.name.encode()) + 1 + len(event.text.encode()) + 1 :]
+    return messages.message(b"P", messages.cstring(event.name) + messages.cstring(shown) + tail)
 
 
 _HANDLERS: dict[type[frontend.Message], Callable[[PostgresSession, Any], None]] = {

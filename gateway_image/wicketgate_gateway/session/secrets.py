@@ -28,11 +28,16 @@ _TOKEN = re.compile(
 _CARRYING = frozenset({StatementClass.ROLE, StatementClass.DDL, StatementClass.ADMIN, StatementClass.EXTERNAL})
 
 
+def may_carry_passwords(statements: Sequence[Facts]) -> bool:
+    """Whether any of these statements is of a kind that can hold a password."""
+    return any(facts.classes & _CARRYING for facts in statements)
+
+
 def without_passwords(text: str, statements: Sequence[Facts] | None) -> str:
     """`text` with password literals blanked; `statements` are its facts, None if it was not understood."""
     if "password" not in text.lower():
         return text
-    if statements is not None and not any(facts.classes & _CARRYING for facts in statements):
+    if statements is not None and not may_carry_passwords(statements):
         return text
     out: list[str] = []
     after_password = False

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from wicketgate_gateway.audit.events import AuditEvent, Operation, OperationFinished, SessionEnded, SessionStarted
 from wicketgate_gateway.contract.catalogue import Catalogue
 from wicketgate_gateway.contract.errors import WicketgateError
@@ -24,7 +26,7 @@ from wicketgate_gateway.policy.operation import SessionFacts
 from wicketgate_gateway.recording.ids import new_session_id
 from wicketgate_gateway.recording.journal import Journal
 from wicketgate_gateway.recording.recorder import Recorder, SessionRecording
-from wicketgate_gateway.session.statement import NamedFacts
+from wicketgate_gateway.session.statement import NamedFacts, traits_of
 from wicketgate_gateway.wire.postgres.sql.model import Facts
 
 NOTICE_SECONDS = 0.05
@@ -103,8 +105,7 @@ class Opening:
     client: str = ""
 
 
-@dataclass(slots=True)
-class Running:
+class Running(msgspec.Struct, eq=False):
     """An operation under way."""
 
     seq: int
@@ -198,7 +199,9 @@ class Session:
 
     def decide(self, text: str) -> Decision:
         """The decision on one text."""
-        if len(text) > self.gate.statement_bytes or len(text.encode()) > self.gate.statement_bytes:
+        most = self.gate.statement_bytes
+        # No character takes over four bytes.
+        if len(text) * 4 > most and (len(text) > most or len(text.encode()) > most):
             return Decision(
                 Verdict(
                     Effect.DENY,
@@ -240,17 +243,18 @@ class Session:
             seq = self.seq
         if len(shown) > MAX_STATEMENT_SHOWN:
             shown = shown[:MAX_STATEMENT_SHOWN]
+        traits = traits_of(decision)
         return Operation(
             time=now,
             session=self.id,
             seq=seq,
             statement=shown,
-            effect=verdict.effect.value,
+            effect=verdict.effect._value_,
             rule=verdict.rule,
-            kinds=list(decision.kinds),
-            relations=list(decision.relations),
+            kinds=traits.kinds,
+            relations=traits.relations,
             parameters=None if parameters is None else shown_parameters(parameters),
-            formats=list(formats),
+            formats=list(formats) if formats else [],
             code=verdict.code,
             reason=verdict.reason,
             policy=self.policy.digest,
@@ -268,7 +272,7 @@ class Session:
             outcome=outcome,
             rows=rows,
             sqlstate=sqlstate,
-            duration_us=max(0, now - running.started) // 1000,
+            duration_us=(now - running.started) // 1000 if now > running.started else 0,
         )
 
     def ended(self, reason: str) -> SessionEnded:
@@ -280,7 +284,11 @@ class Session:
 
 def shown_parameters(parameters: Sequence[bytes | None]) -> list[bytes | None]:
     """Bound parameters for an event: as sent, but large ones cut, with size and SHA-256 (the recording has all)."""
-    if sum(len(value) for value in parameters if value is not None) <= MAX_PARAMETER_SHOWN:
+    size = 0
+    for value in parameters:
+        if value is not None:
+            size += len(value)
+    if size <= MAX_PARAMETER_SHOWN:
         return list(parameters)
     shown: list[bytes | None] = []
     left = MAX_PARAMETERS_SHOWN

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from wicketgate_gateway.contract.verdict import Verdict
 from wicketgate_gateway.masking.plan import MaskPlan
 from wicketgate_gateway.policy.engine import Decision
-from wicketgate_gateway.session.secrets import without_passwords
+from wicketgate_gateway.session.secrets import may_carry_passwords, without_passwords
 from wicketgate_gateway.wire.postgres.expected import Change
 from wicketgate_gateway.wire.postgres.sql.model import Facts, StatementClass, StatementKind
 
@@ -23,6 +22,58 @@ _CHANGES = {
 }
 
 
+class Traits:
+    """What follows from a decision alone: worked out once for all texts that share it (`traits_of`)."""
+
+    __slots__ = (
+        "carries_passwords",
+        "changes",
+        "copies_in",
+        "copies_out",
+        "defines",
+        "executes",
+        "hides_errors",
+        "kinds",
+        "plan",
+        "relations",
+    )
+
+    def __init__(self, decision: Decision) -> None:
+        self.kinds = list(decision.kinds)
+        self.relations = list(decision.relations)
+        plan = decision.verdict.masks
+        self.plan: MaskPlan | None = plan if isinstance(plan, MaskPlan) else None
+        self.hides_errors = self.plan is not None and self.plan.hides_errors
+        self.carries_passwords = may_carry_passwords(decision.statements)
+        self.changes: Sequence[tuple[Change, str]] = ()
+        self.copies_in = False
+        self.copies_out = False
+        self.defines = False
+        """Whether it changes what the catalogue says."""
+        self.executes = False
+        """Whether SQL's EXECUTE is among it."""
+        for facts in decision.statements:
+            kind = facts.kind
+            if StatementClass.DDL in facts.classes:
+                self.defines = True
+            if kind is StatementKind.COPY_IN:
+                self.copies_in = True
+            elif kind is StatementKind.COPY_OUT:
+                self.copies_out = self.plan is None or not self.plan.untraced
+            elif kind is StatementKind.EXECUTE:
+                self.executes = True
+            elif kind in _CHANGES:
+                self.changes = changes_of(decision.statements)
+
+
+def traits_of(decision: Decision) -> Traits:
+    """What follows from the decision."""
+    notes = decision.notes
+    if not notes:
+        notes.append(Traits(decision))
+    return notes[0]
+
+
 class Statement:
     """One text of one session. `epoch` numbers the policy and catalogue that it was decided under."""
 
@@ -30,13 +81,13 @@ class Statement:
         "_shown",
         "changes",
         "copies_in",
-        "copies_out",
         "decision",
-        "defines",
         "epoch",
-        "masker",
+        "masked",
         "plan",
         "text",
+        "traits",
+        "verdict",
     )
 
     def __init__(self, text: str, decision: Decision, epoch: int) -> None:
@@ -47,41 +98,29 @@ class Statement:
     def take(self, decision: Decision, epoch: int) -> None:
         """A new decision on the same text."""
         self.decision = decision
+        self.verdict = decision.verdict
         self.epoch = epoch
-        self.masker: object = None
-        """The row masker made last, with the columns that it is for: the caller's."""
-        plan = decision.verdict.masks
-        self.plan: MaskPlan | None = plan if isinstance(plan, MaskPlan) else None
-        self.changes: Sequence[tuple[Change, str]] = ()
-        self.copies_in = False
-        self.copies_out = False
-        self.defines = False
-        """Whether it changes what the catalogue says."""
-        for facts in decision.statements:
-            kind = facts.kind
-            if StatementClass.DDL in facts.classes:
-                self.defines = True
-            if kind is StatementKind.COPY_IN:
-                self.copies_in = True
-            elif kind is StatementKind.COPY_OUT:
-                self.copies_out = self.plan is None or not self.plan.untraced
-            elif kind in _CHANGES:
-                self.changes = changes_of(decision.statements)
+        self.traits = traits = traits_of(decision)
+        self.plan = traits.plan
+        self.masked = traits.plan is not None
+        """Whether its answer's columns must be looked at."""
+        self.changes = traits.changes
+        self.copies_in = traits.copies_in
 
     @property
-    def masked(self) -> bool:
-        """Whether its answer's columns must be looked at."""
-        return self.plan is not None
+    def copies_out(self) -> bool:
+        """Whether the server may send COPY data, none of which needs a mask."""
+        return self.traits.copies_out
+
+    @property
+    def defines(self) -> bool:
+        """Whether it changes what the catalogue says."""
+        return self.traits.defines
 
     @property
     def hides_errors(self) -> bool:
         """Whether errors may show a masked value."""
-        return self.plan is not None and self.plan.hides_errors
-
-    @property
-    def verdict(self) -> Verdict:
-        """The decision's verdict."""
-        return self.decision.verdict
+        return self.traits.hides_errors
 
     @property
     def facts(self) -> tuple[Facts, ...]:
@@ -91,10 +130,14 @@ class Statement:
     @property
     def shown(self) -> str:
         """The text as it may be recorded: without passwords."""
-        if self._shown is None:
-            understood = self.decision.statements or self.decision.verdict.rule != "builtin:syntax"
-            self._shown = without_passwords(self.text, self.decision.statements if understood else None)
-        return self._shown
+        shown = self._shown
+        if shown is None:
+            shown = self.text
+            if self.traits.carries_passwords or not self.decision.statements:
+                understood = self.decision.statements or self.decision.verdict.rule != "builtin:syntax"
+                shown = without_passwords(shown, self.decision.statements if understood else None)
+            self._shown = shown
+        return shown
 
 
 def changes_of(statements: Sequence[Facts]) -> list[tuple[Change, str]]:

@@ -65,7 +65,9 @@ class Responses:
         """Transaction status of the last ReadyForQuery."""
         self._hooks = hooks
         self._nonce = nonce
-        self._queue: deque[Expected] = deque()
+        self.under_way: deque[Expected] = deque()
+        """All that was sent and is not answered, in order; to look at."""
+        self._queue = self.under_way
         self._skipping = False  # the server drops everything until a Sync that has not been sent yet
         self._tail: list[bytes] = []  # a message that is not complete, in parts
         self._tail_size = 0
@@ -82,6 +84,11 @@ class Responses:
     def within_message(self) -> bool:
         """Whether the client has got a part of a message: nothing else may be sent to it in between."""
         return self._passing > 0
+
+    @property
+    def skipping(self) -> bool:
+        """Whether the server drops everything until a Sync that has not been sent yet."""
+        return self._skipping
 
     @property
     def held(self) -> int:
