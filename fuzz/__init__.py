@@ -1,0 +1,1 @@
+"""Coverage-guided fuzzers of what strangers' bytes reach: `python -m fuzz codec|decision`."""
