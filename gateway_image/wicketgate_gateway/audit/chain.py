@@ -22,7 +22,7 @@ import msgspec
 
 from wicketgate_gateway.audit.events import AuditEvent
 from wicketgate_gateway.recording import format as fmt
-from wicketgate_gateway.recording.journal import journal_files
+from wicketgate_gateway.recording.journal import file_name, journal_files
 
 _HEAD = struct.Struct(">II32s")
 _CANDIDATES = 50_000
@@ -76,16 +76,21 @@ def walk(
     *,
     wanted: Iterable[tuple[int, int]] = (),
     purged: Mapping[int, bytes] | None = None,
+    only: int | None = None,
     on_event: Callable[[AuditEvent], None] = lambda _: None,
     on_file: Callable[[int, int], None] = lambda _number, _of: None,
 ) -> Walk:
-    """Walk the journal in `folder`. `purged` has, for each file that may be missing, the digest at its end.
+    """Walk the journal in `folder`. `purged` has, for each file that may be missing, the digest at its end; `only`
+    walks one file, and does not ask what it goes on from.
 
     Raises OSError if a file cannot be read.
     """
     walker = _Walker(set(wanted), on_event)
     purged = purged or {}
     files = {file_number(path): path for path in journal_files(folder)}
+    if only is not None:
+        walker.file(folder / file_name(only), only, set(), last=False)
+        return walker.result
     expected: set[bytes] = {fmt.GENESIS}
     previous = 0
     for count, (number, path) in enumerate(sorted(files.items()), 1):

@@ -105,6 +105,20 @@ def check_recording(folder: Path, session: str, trace: SessionTrace, *, running:
     return []
 
 
+def last_digest(folder: Path) -> tuple[bytes, int, int]:
+    """Of a recording that nothing stands for: the digest of its last good frame, how many files it has, their size."""
+    digest, number, size = fmt.GENESIS, 0, 0
+    while (path := folder / segment_name(number + 1)).exists():
+        number += 1
+        size += path.stat().st_size
+        with path.open("rb") as file:
+            reader = fmt.FrameReader(file, fmt.RECORDING_MAGIC)
+            for _ in reader:
+                pass
+        digest = reader.digest or digest
+    return digest, number, size
+
+
 def _in_sequence(name: str, count: int) -> bool:
     digits = name.removesuffix(".wgr")
     return digits.isdecimal() and 1 <= int(digits) <= count

@@ -12,21 +12,30 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from pydantic import Field
+
 from wicketgate_gateway.audit.anchors import Anchorer, place_of
 from wicketgate_gateway.audit.heads import Sealer
-from wicketgate_gateway.audit.ingest import journal_folder
+from wicketgate_gateway.audit.ingest import catch_up, journal_folder
+from wicketgate_gateway.audit.retention import Rules, carry_out, make_plan, only_run
 from wicketgate_gateway.audit.seals import SealLog, key_text, signing_key
 from wicketgate_gateway.contract.errors import WicketgateError
+from wicketgate_gateway.contract.gateway import GatewayTarget
 from wicketgate_gateway.contract.keeping import AuditSettings, RecordingStore, Retention
-from wicketgate_gateway.contract.model import Model
+from wicketgate_gateway.contract.model import Model, read
+from wicketgate_gateway.contract.policy import Bundle
 from wicketgate_gateway.contract.values import seconds
+from wicketgate_gateway.store import sqlite
 
 _LAST_SECONDS = 10.0
 _LONGEST_PAUSE = 300.0
+_RESTART_SECONDS = 5.0
+_FIRST_RETENTION = 60.0
 
 
 class Duties(Model):
@@ -34,6 +43,7 @@ class Duties(Model):
 
     state: str
     policies: str = ""
+    targets: dict[str, GatewayTarget] = Field(default_factory=dict[str, GatewayTarget])
     audit: AuditSettings
     retention: Retention
     recordings: RecordingStore | None = None
@@ -47,10 +57,13 @@ def tell(what: str, message: str) -> None:
 class Duty:
     """Something to do every so often, in a thread of its own."""
 
-    def __init__(self, name: str, every: float, step: Callable[[], None], *, last: bool = True) -> None:
+    def __init__(
+        self, name: str, every: float, step: Callable[[], None], *, first: float = 0, last: bool = True
+    ) -> None:
         self.name = name
         self._every = every
         self._step = step
+        self._first = first
         self._last = last
         self._told = ""
         self._failures = 0
@@ -68,6 +81,7 @@ class Duty:
         self._thread.join(timeout)
 
     def _run(self) -> None:
+        self._ending.wait(self._first)
         while True:
             ending = self._ending.is_set()
             if not ending or self._last:
@@ -116,9 +130,35 @@ def sealing(duties: Duties) -> Callable[[], None]:
     return step
 
 
+def deleting(duties: Duties) -> Callable[[], None]:
+    """Delete what is too old."""
+    state = Path(duties.state)
+
+    def step() -> None:
+        # The bundle of now: policies change while the gateway runs.
+        rules = Rules(duties.retention, read(Bundle, duties.policies), duties.targets)
+        connection = sqlite.connect(sqlite.database(state))
+        try:
+            catch_up(state, connection)
+            with only_run(state):
+                plan = make_plan(state, connection, rules)
+                carry_out(state, connection, plan)
+        finally:
+            connection.close()
+        if not plan.empty:
+            events = plan.journal.events if plan.journal else 0
+            tell("retention", f"{len(plan.recordings)} recordings and {events} events were deleted")
+
+    return step
+
+
 def make_duties(duties: Duties) -> list[Duty]:
     """All that these settings ask for."""
-    return [Duty("seals", max(0.05, seconds(duties.audit.every)), sealing(duties))]
+    made = [Duty("seals", max(0.05, seconds(duties.audit.every)), sealing(duties))]
+    every = seconds(duties.retention.every)
+    if every and duties.policies:
+        made.append(Duty("retention", every, deleting(duties), first=min(every, _FIRST_RETENTION), last=False))
+    return made
 
 
 def run(duties: Duties, stdin: BinaryIO) -> None:
@@ -135,16 +175,19 @@ def run(duties: Duties, stdin: BinaryIO) -> None:
 
 
 class Keeper:
-    """The keeper's process, as the gateway starts it."""
+    """The keeper's process, as the gateway starts it. Raises SealError if the key cannot be used."""
 
     def __init__(self, duties: Duties) -> None:
         self._duties = duties
+        # Here, so that a key that cannot be used keeps the gateway from starting, rather than from sealing.
+        signing_key(Path(duties.state))
         self._process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             [sys.executable, "-m", "wicketgate_gateway.audit.keeper"], stdin=subprocess.PIPE, start_new_session=True
         )
+        self._started = time.monotonic()
         assert process.stdin is not None
         process.stdin.write(self._duties.model_dump_json(by_alias=True, exclude_none=True).encode() + b"\n")
         process.stdin.flush()
@@ -157,7 +200,7 @@ class Keeper:
 
     def look(self) -> bool:
         """Start it again if it died; True if it had."""
-        if self._process.poll() is None:
+        if self._process.poll() is None or time.monotonic() - self._started < _RESTART_SECONDS:
             return False
         assert self._process.stdin is not None
         self._process.stdin.close()

@@ -22,6 +22,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -191,24 +192,8 @@ def signing_key(state: Path) -> Ed25519PrivateKey:
     """The key in `<state>/seal.key` (PEM, mode 0600), made if there is none. Raises SealError."""
     path = state / KEY
     try:
-        made = Ed25519PrivateKey.generate()
-        pem = made.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        make_folder(state)
-        # Linked into place whole: two processes may start at once, and a crash must not leave half a key.
-        new = state / f".{KEY}.{os.getpid()}"
-        with contextlib.suppress(FileNotFoundError):
-            new.unlink()
         if not path.exists():
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(pem)
-                file.flush()
-                os.fsync(file.fileno())
-            with contextlib.suppress(FileExistsError):
-                os.link(new, path)
-            new.unlink()
+            _make_key(state, path)
         if path.stat().st_mode & 0o077:
             raise SealError(
                 f"`{path}` can be read by others", remedy="find out who has it; then delete it, and a new one is made"
@@ -222,6 +207,30 @@ def signing_key(state: Path) -> Ed25519PrivateKey:
     if not isinstance(key, Ed25519PrivateKey):
         raise SealError(f"`{path}` is not an Ed25519 key", remedy="restore it, or move it away: a new one is made")
     return key
+
+
+def _make_key(state: Path, path: Path) -> None:
+    make_folder(state)
+    if (state / SEALS).exists() and not path.exists():
+        raise SealError(
+            f"`{path}` is gone, and there are seals by it",
+            remedy=f"restore it; if it is lost, move `{SEALS}` away too, and keep it: a new key is made",
+        )
+    pem = Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    # Linked into place whole: two processes may start at once, and a crash must not leave half a key.
+    new = state / f".{KEY}.{secrets.token_hex(4)}"
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(pem)
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(new, path)
+    finally:
+        new.unlink()
 
 
 def sign(key: Ed25519PrivateKey, seal: Seal) -> bytes:

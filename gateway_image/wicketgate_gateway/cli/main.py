@@ -25,14 +25,35 @@ NOT_FOUND = 3
 INCOMPLETE = 4
 INTERRUPTED = 130
 _NOT_FOUND_CODES = frozenset(
-    {"session-unknown", "session-ambiguous", "recording-missing", "session-id-invalid", "journal-missing"}
+    {
+        "session-unknown",
+        "session-ambiguous",
+        "recording-missing",
+        "session-id-invalid",
+        "journal-missing",
+        "hold-unknown",
+        "kill-unknown",
+    }
 )
 
 _VERBS = {
-    "sessions": ("wicketgate_gateway.cli.sessions:sessions", "List who was connected, to what, and how it ended."),
     "replay": ("wicketgate_gateway.cli.replay:replay", "Show a session as it was: statements, verdicts, answers."),
     "token": ("wicketgate_gateway.cli.token:token", "Print the bot's Entra token for the gateway."),
     "connect": ("wicketgate_gateway.cli.connect:connect", "Open a local port that adds the token."),
+    "login": ("wicketgate_gateway.cli.login:login", "Sign in at Entra, to look and to decide."),
+    "logout": ("wicketgate_gateway.cli.login:logout", "Forget the sign-in."),
+    "kill": ("wicketgate_gateway.cli.kill:kill", "End the sessions of a bot, a group, a target, or all there are."),
+}
+_SESSIONS = {
+    "list": ("wicketgate_gateway.cli.sessions:sessions", "List who was connected, to what, and how it ended."),
+    "kill": ("wicketgate_gateway.cli.kill:kill_session", "End one session."),
+}
+"""`wicketgate sessions` with anything else is `sessions list`."""
+_APPROVALS = {
+    "list": ("wicketgate_gateway.cli.approvals:list_", "List what is held; --watch goes on."),
+    "show": ("wicketgate_gateway.cli.approvals:show", "Show one held operation, whole."),
+    "approve": ("wicketgate_gateway.cli.approvals:approve", "Approve one, after it was shown."),
+    "deny": ("wicketgate_gateway.cli.approvals:deny", "Deny one, or take back an approval."),
 }
 _AUDIT = {
     "search": ("wicketgate_gateway.cli.audit:audit", "Search what was allowed, denied or refused, and why."),
@@ -40,6 +61,14 @@ _AUDIT = {
     "key": ("wicketgate_gateway.cli.verify:audit_key", "Print the public key that the audit is sealed with."),
 }
 """`wicketgate audit` with anything else is `audit search`."""
+_RETENTION = {
+    "run": ("wicketgate_gateway.cli.retention:retention_run", "Delete what is too old, leaving signed tombstones."),
+}
+_LEGAL_HOLD = {
+    "add": ("wicketgate_gateway.cli.retention:hold_add", "Let nothing be deleted that matches."),
+    "lift": ("wicketgate_gateway.cli.retention:hold_lift", "End a legal hold."),
+    "list": ("wicketgate_gateway.cli.retention:hold_list", "List the legal holds that stand."),
+}
 
 
 def make_app() -> App:
@@ -58,10 +87,17 @@ def make_app() -> App:
     )
     for name, (where, help_) in _VERBS.items():
         app.command(where, name=name, help=help_)
-    audit = App(name="audit", help="Search the audit, or check it. Without a verb: search.")
-    for name, (where, help_) in _AUDIT.items():
-        audit.command(where, name=name, help=help_)
-    app.command(audit)
+    for group, verbs, help_ in (
+        ("sessions", _SESSIONS, "List sessions, or end one. Without a verb: list."),
+        ("approvals", _APPROVALS, "Look at held operations, and answer."),
+        ("audit", _AUDIT, "Search the audit, or check it. Without a verb: search."),
+        ("retention", _RETENTION, "Delete what is too old."),
+        ("legal-hold", _LEGAL_HOLD, "Keep from being deleted what somebody needs."),
+    ):
+        inner = App(name=group, help=help_)
+        for name, (where, text) in verbs.items():
+            inner.command(where, name=name, help=text)
+        app.command(inner)
     policy = App(name="policy", help="Work on policies.")
     policy.command("wicketgate_gateway.cli.policy_check:check", name="check", help="Check policies without using them.")
     app.command(policy)
@@ -142,13 +178,12 @@ def _run_app(arguments: list[str]) -> int:
 
     from wicketgate_gateway.contract.errors import WicketgateError
 
-    if arguments[:1] == ["audit"] and not {*arguments[1:2]} & {*_AUDIT, "--help", "-h"}:
-        arguments = ["audit", "search", *arguments[1:]]
+    arguments = _with_default_verb(arguments)
     try:
         result: Any = make_app()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         verb = next((word for word in arguments if not word.startswith("-")), "")
-        known = verb in _VERBS or verb in ("policy", "completion", "audit")
+        known = verb in _VERBS or verb in ("policy", "completion", "audit", "sessions", "approvals")
         usage = WicketgateError(
             " ".join(str(error).split()).rstrip("."),
             code="usage",
@@ -157,6 +192,13 @@ def _run_app(arguments: list[str]) -> int:
         _tell(usage, as_json="--json" in arguments)
         return USAGE
     return result if isinstance(result, int) else 0
+
+
+def _with_default_verb(arguments: list[str]) -> list[str]:
+    for group, verbs, default in (("audit", _AUDIT, "search"), ("sessions", _SESSIONS, "list")):
+        if arguments[:1] == [group] and not {*arguments[1:2]} & {*verbs, "--help", "-h"}:
+            return [group, default, *arguments[1:]]
+    return arguments
 
 
 def _quick_token(arguments: list[str]) -> int | None:

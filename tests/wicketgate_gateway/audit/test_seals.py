@@ -82,6 +82,15 @@ def test_public_keys_that_are_none(text: str) -> None:
         public_key(text)
 
 
+def test_a_lost_key_is_not_replaced_while_there_are_seals_by_it(tmp_path: Path) -> None:
+    SealLog(tmp_path).append(head())
+    (tmp_path / KEY).unlink()
+    with pytest.raises(SealError, match="is gone"):
+        SealLog(tmp_path).append(head())
+    (tmp_path / "seals.ndjson").rename(tmp_path / "old")
+    assert SealLog(tmp_path).append(head()).seal.number == 1
+
+
 def test_a_line_holds_what_was_signed() -> None:
     line = sign(KEY_A, head())
     signed = read_line(line)

@@ -58,7 +58,17 @@ def test_help_names_every_verb(wicketgate: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", [*main._VERBS, *(f"audit {verb}" for verb in main._AUDIT), "policy check", "completion"]
+    "verb",
+    [
+        *main._VERBS,
+        *(f"audit {verb}" for verb in main._AUDIT),
+        "retention run",
+        "legal-hold add",
+        "legal-hold lift",
+        "legal-hold list",
+        "policy check",
+        "completion",
+    ],
 )
 def test_each_verb_has_json(wicketgate: Run, verb: str) -> None:
     code, out, _ = wicketgate(*verb.split(), "--help", at=None)
