@@ -119,11 +119,11 @@ class Journal:
         always later than this call returns. Without `release`, `events` are notices of what has happened.
         """
         try:
-            encoded = [self._encode(event) for event in events]
+            encoded = [self._encode(events[0])] if len(events) == 1 else [self._encode(event) for event in events]
         except Exception as error:  # whatever it is, the operation must be refused, in its place in the order
             encoded = []
             release = _always(release, JournalError(f"the event cannot be written: {error}")) if release else None
-        size = sum(map(len, encoded))
+        size = len(encoded[0]) if len(encoded) == 1 else sum(map(len, encoded))
         if size > MAX_EVENT:
             encoded, size = [], 0
             release = _always(release, JournalError("the event is too large")) if release else None
@@ -149,7 +149,10 @@ class Journal:
     def _flush(self) -> None:
         self._scheduled = False
         waiting, self._waiting = self._waiting, []
-        for batch in _batches(waiting) if sum(size for _, _, size in waiting) > _FRAME_BYTES else (waiting,):
+        total = 0
+        for _, _, size in waiting:
+            total += size
+        for batch in _batches(waiting) if total > _FRAME_BYTES else (waiting,):
             self._flush_batch(batch)
 
     def _flush_batch(self, batch: list[_Submission]) -> None:
@@ -189,7 +192,10 @@ class Journal:
         if self._executor is None:
             for release, _, _ in batch:
                 if release is not None:
-                    _call(release, error)
+                    try:
+                        release(error)
+                    except Exception:  # see `_call`
+                        log.exception("a release failed")
             return
         self._outbox += [(release, error) for release, _, _ in batch if release is not None]
         if self._syncing is None and self._outbox:

@@ -25,6 +25,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from time import time_ns
 from typing import TypeAlias
 
 import structlog
@@ -99,9 +100,9 @@ class SessionRecording:
         if self.finished:
             return
         # A bytearray or a view could change before the thread reads it.
-        self._records.append((direction, time.time_ns(), data if type(data) is bytes else bytes(data)))
-        self._size += len(data)
-        if self._size >= _CHUNK_BYTES:
+        self._records.append((direction, time_ns(), data if type(data) is bytes else bytes(data)))
+        self._size = size = self._size + len(data)
+        if size >= _CHUNK_BYTES:
             self.flush()
         elif not self._marked:
             self._marked = True
@@ -130,7 +131,7 @@ class SessionRecording:
     @property
     def backlogged(self) -> bool:
         """True while the writer is behind: read no more from either peer until `on_drained` is called."""
-        if not self._behind():
+        if self._handed_bytes - self._written_bytes + self._size <= _CHUNK_BYTES or not self._behind():
             return False
         self._asked = True
         # The thread may have caught up in between, and then did not see that we asked.

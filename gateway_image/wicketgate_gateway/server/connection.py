@@ -32,6 +32,8 @@ from wicketgate_gateway.wire.postgres.messages import ProtocolError
 
 TURN_BYTES = 64 * 1024
 HIGH_WATER = 256 * 1024
+CREDIT_BYTES = 16 * 1024
+"""Credit is given back in steps of at least this; what is left over stays far below the window."""
 CLOSE_SECONDS = 5.0
 """How long a client may take to read what was sent to it last."""
 MAX_EARLY = 16 * 1024
@@ -301,7 +303,8 @@ class ClientConnection(asyncio.Protocol):
         session, stream, transport = self.session, self._stream, self._transport
         if session is None or stream is None or transport is None:
             return
-        wanted = session.hungry and stream.writable and not self._is_recorder_behind()
+        recording = session.session.recording
+        wanted = session.hungry and stream.writable and (recording is None or not recording.backlogged)
         if wanted == self._reading:
             return
         self._reading = wanted
@@ -311,14 +314,21 @@ class ClientConnection(asyncio.Protocol):
             transport.pause_reading()
 
     def _from_target(self, data: bytes) -> None:
-        self._turn += len(data)
+        size = len(data)
+        self._turn += size
         if self._inbox or self._turn > TURN_BYTES:
             self._inbox.append(data)
             if not self._turning:
                 self._turning = True
                 self._loop.call_soon(self._next_turn)
             return
-        self._pass(data)
+        session = self.session
+        if session is None:
+            return
+        session.from_target(data)
+        self._owed += size
+        if self._owed >= CREDIT_BYTES and not self._client_full:
+            self._credit()
 
     def _next_turn(self) -> None:
         self._turning = False
@@ -338,7 +348,7 @@ class ClientConnection(asyncio.Protocol):
             return
         session.from_target(data)
         self._owed += len(data)
-        if not self._client_full:
+        if self._owed >= CREDIT_BYTES and not self._client_full:
             self._credit()
 
     def _credit(self) -> None:

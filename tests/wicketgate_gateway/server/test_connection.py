@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from wicketgate_gateway.identity.errors import Refused
-from wicketgate_gateway.server.connection import MAX_EARLY, TURN_BYTES, ClientConnection, State
+from wicketgate_gateway.server.connection import CREDIT_BYTES, MAX_EARLY, TURN_BYTES, ClientConnection, State
 from wicketgate_gateway.tunnel.messages import Cancel
 from wicketgate_gateway.wire.postgres import messages as m
 
@@ -127,13 +127,22 @@ async def test_a_cancel_request_within_tls(fakes: Any) -> None:
 
 async def test_credit_goes_back_when_the_client_has_taken_the_bytes(fakes: Any) -> None:
     connection, transport, stream, _ = await running(fakes)
-    stream.on_data(b"a" * 100)
-    assert (transport.written, stream.returned) == (b"a" * 100, 100)
+    piece = b"a" * CREDIT_BYTES
+    stream.on_data(piece)
+    assert (transport.written, stream.returned) == (piece, CREDIT_BYTES)
     connection.pause_writing()
-    stream.on_data(b"b" * 50)
-    assert stream.returned == 100
+    stream.on_data(piece)
+    assert stream.returned == CREDIT_BYTES
     connection.resume_writing()
-    assert stream.returned == 150
+    assert stream.returned == 2 * CREDIT_BYTES
+
+
+async def test_small_answers_share_a_return_of_credit(fakes: Any) -> None:
+    _, _, stream, _ = await running(fakes)
+    stream.on_data(b"a" * (CREDIT_BYTES - 1))
+    assert stream.returned == 0
+    stream.on_data(b"b")
+    assert stream.returned == CREDIT_BYTES
 
 
 async def test_a_recorder_that_is_behind_stops_both_directions(fakes: Any) -> None:

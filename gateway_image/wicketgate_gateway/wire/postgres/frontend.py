@@ -178,19 +178,17 @@ class FrontendDecoder:
 
     def next(self) -> Event | None:
         """The next event, or None until more is fed. Raises ProtocolError."""
-        event = self._take()
-        return self._take() if event is None and self._parts and self._join() else event
-
-    def _take(self) -> Event | None:
         buffer, position = self._buffer, self._position
         size = len(buffer)
-        if position == size:
-            return None
-        kind = buffer[position]
+        if size - position < _HEADER and not self._copying:
+            if self._parts and self._join():
+                return self.next()
+            if position == size or buffer[position] != 100:
+                return None
+        kind = buffer[position] if position < size else 0
         if kind == 100 or self._copying:
-            return self._copy_bytes()
-        if size - position < _HEADER:
-            return None
+            event = self._copy_bytes()
+            return self.next() if event is None and self._parts and self._join() else event
         entry = _READERS.get(kind)
         if entry is None:
             raise ProtocolError(f"a message of type {kind:#04x} has no place after log-in")
@@ -207,7 +205,7 @@ class FrontendDecoder:
         end = position + 1 + length
         if end > size:
             self._need = 1 + length
-            return None
+            return self.next() if self._parts and self._join() else None
         self._position = end
         raw = buffer[position:end] if position or end != size else buffer
         if not repeats or length > _KNOWN_BYTES:
