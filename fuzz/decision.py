@@ -97,7 +97,7 @@ nextval( lo_import( currval( JSON_TABLE( XMLTABLE( ROW( CASE WHEN CAST( EXISTS( 
 NULL ARRAY OPERATOR( COLLATE AT TIME ZONE IS DISTINCT BETWEEN ILIKE
 """
 WORDS = [word.encode() for word in _TOKENS_OF_SQL.split()]
-WORDS += [b"\xe2\x80\x83", b"\xc2\xa0", b"\0", b"\r", b"\n", b"\f", b"\v", b"\xff"]
+WORDS.extend([b"\xe2\x80\x83", b"\xc2\xa0", b"\0", b"\r", b"\n", b"\f", b"\v", b"\xff"])
 _LITERAL = re.compile(r"'[^']*'|(?<![\w$.'\"])\d+(?![\w$.'\"])")
 _TOKENS = postgast.pg_query_pb2.Token
 _STRINGS = {_TOKENS.SCONST, _TOKENS.USCONST, _TOKENS.BCONST, _TOKENS.XCONST, _TOKENS.UIDENT}

@@ -10,6 +10,8 @@ import pytest
 
 from wicketgate.testing.postgres import PostgresServer
 
+pytest_plugins = ["tests.running"]
+
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
