@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import json
 import os
+import stat
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
@@ -71,7 +72,10 @@ class Database:
         self.kind = url.get_backend_name()
         self.path = Path(url.database or "") if self.kind == "sqlite" else None
         self._clock = clock or (time.time_ns if self.kind == "sqlite" else None)
-        self._file = self._inode()
+        try:
+            self._file = self._inode()
+        except OSError as error:
+            raise unavailable(error) from error
         self._turn = asyncio.Lock()
 
     @classmethod
@@ -187,7 +191,9 @@ class Database:
         """What the path leads to: another gateway would look there, and never in a file that was removed."""
         if self.path is None:
             return None
-        found = os.stat(self.path)
+        found = os.lstat(self.path)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError("not a file")
         return found.st_dev, found.st_ino
 
     @contextlib.asynccontextmanager

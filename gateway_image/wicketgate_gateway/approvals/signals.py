@@ -80,11 +80,10 @@ class SqliteSignal(Signal):
                         assert self._database.path is not None
                         uri = f"{self._database.path.absolute().as_uri()}?mode=ro"
                         connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=0)
-                        # Between a waiter's look and this first one, anything may have happened.
-                        self.changed()
                     version = connection.execute("PRAGMA data_version").fetchone()
                 except (sqlite3.Error, OSError):
                     version, connection = None, _closed(connection)
+                # The first look counts as a change: between a waiter's look and this one, anything may have happened.
                 if version != last:
                     last = version
                     self.changed()
