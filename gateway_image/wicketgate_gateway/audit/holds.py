@@ -60,7 +60,7 @@ def lift(log: SealLog, name: str, *, reason: str, by: str) -> Signed:
         assert seals is not None
         if name not in {each.hold for each in standing(seals)}:
             raise WicketgateError(
-                f"no hold `{name}` stands", code="hold-unknown", remedy="`wicketgate legal-hold list` lists them"
+                f"no hold `{name}` stands", code="legal-hold-unknown", remedy="`wicketgate legal-hold list` lists them"
             )
         return [LegalHoldLifted(hold=name, reason=reason, by=by)]
 

@@ -175,8 +175,9 @@ def _plan_recordings(
                 continue
         if closed is None:
             digest, files, size = last_digest(folder)
+        assert digest is not None
         purged = RecordingPurged(
-            session=session, digest=bytes(digest).hex(), files=files, size=size, started=started.time, reason=why
+            session=session, digest=digest.hex(), files=files, size=size, started=started.time, reason=why
         )
         plan.recordings.append(RecordingPurge(purged, folder))
     return remaining

@@ -197,10 +197,8 @@ def hold_list(
         for hold in found:
             output.print_json(_hold(hold))
     elif found:
-        about = [
-            " ".join(f"{key}={value}" for key, value in _hold(hold).items() if key in _ABOUT and value)
-            for hold in found
-        ]
+        terms = [[f"{key}={value}" for key, value in _hold(each).items() if key in _ABOUT and value] for each in found]
+        about = [" ".join(each) for each in terms]
         output.print_columns(
             ("hold", "since", "by", "about", "reason"),
             [(h.hold, output.local(h.time), h.by, a, h.reason) for h, a in zip(found, about, strict=True)],

@@ -181,9 +181,17 @@ def test_a_rewritten_first_file_is_not_purged(sealed: Sealed, database: sqlite3.
 
 def test_the_longest_keep_of_the_policies_counts() -> None:
     started = SessionStarted(
-        time=1, session="s", bot="b", bot_id=BOT, token_id="u", target="orders-db", protocol="postgres", peer="p", agent="a",
+        time=1,
+        session="s",
+        bot="b",
+        bot_id=BOT,
+        token_id="u",
+        target="orders-db",
+        protocol="postgres",
+        peer="p",
+        agent="a",
         groups=[GROUP],
-    )  # fmt: skip
+    )
     made = rules(
         ("short", "1d", {"groups": {GROUP: "g"}}),
         ("long", "30d", {"bots": {BOT: "b"}}),

@@ -72,7 +72,7 @@ def test_legal_holds(wicketgate: Run, config: Path, state: Path) -> None:
     assert "legal hold `case-17`" in out
     assert len(list(state.glob("recordings/*/*"))) == 1
     assert wicketgate("legal-hold", "lift", "case-17", "--reason", "over", "--json")[0] == 0
-    assert wicketgate("legal-hold", "lift", "case-17", "--reason", "over")[0] == main.FAILED
+    assert wicketgate("legal-hold", "lift", "case-17", "--reason", "over")[0] == main.NOT_FOUND
     wicketgate("retention", "run", "--config", str(config), at=None)
     assert list(state.glob("recordings/*/*")) == []
 
