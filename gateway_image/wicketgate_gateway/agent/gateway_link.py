@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import structlog
 
 from wicketgate_gateway.agent.catalogue import CatalogueWatcher
+from wicketgate_gateway.agent.estimate import estimate
 from wicketgate_gateway.agent.session import Session
 from wicketgate_gateway.agent.target import Target
 from wicketgate_gateway.contract.catalogue import Catalogue
@@ -22,6 +23,8 @@ from wicketgate_gateway.tunnel.messages import (
     CatalogueRefresh,
     CatalogueUpdate,
     Control,
+    Estimate,
+    Estimated,
     Failed,
     Hello,
     Open,
@@ -34,6 +37,8 @@ BACKOFF_SECONDS = (0.2, 10.0)
 DIAL_SECONDS = 10.0
 WELCOME_SECONDS = 20.0
 _RETRY_SECONDS = 30.0
+MAX_ESTIMATES = 4
+"""Estimates at once: each has a connection of its own, and holds are rare."""
 
 log = structlog.get_logger("wicketgate.agent")
 
@@ -56,6 +61,8 @@ class GatewayLink:
         self._credential = credential
         self._targets = targets
         self._watchers = watchers
+        self._estimates: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Semaphore(MAX_ESTIMATES)
         self._mux: Mux | None = None
         self._welcome: asyncio.Future[str] | None = None
         self._up = False
@@ -166,6 +173,19 @@ class GatewayLink:
             log.warning("rejected", gateway=self.where, code=message.code, reason=message.reason)
         elif isinstance(message, CatalogueRefresh) and message.target in self._watchers:
             self._watchers[message.target].refresh()
+        elif isinstance(message, Estimate) and self._mux is not None:
+            task = asyncio.get_running_loop().create_task(self._estimate(self._mux, message))
+            self._estimates.add(task)
+            task.add_done_callback(self._estimates.discard)
+
+    async def _estimate(self, mux: Mux, wanted: Estimate) -> None:
+        target = self._targets.get(wanted.target)
+        if target is None:
+            mux.send_message(Estimated(number=wanted.number, note="this agent has no such target"))
+            return
+        async with self._turn:
+            found = await estimate(target, wanted)
+        mux.send_message(found)
 
     def _open(self, stream: Stream, message: Control) -> None:
         target = self._targets.get(message.target) if isinstance(message, Open) else None

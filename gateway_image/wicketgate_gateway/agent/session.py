@@ -107,11 +107,12 @@ class Session:
         self._stream.consumed(owed)
 
     def _stream_ended(self, reason: str) -> None:
-        for task in self._tasks:
-            task.cancel()
         if self._connection is None:
+            for task in self._tasks:
+                task.cancel()
             self._done()
             return
+        # A cancel that is under way goes on: whoever ends a session by force wants that above all.
         # What the client sent last (a Terminate, most often) still goes out; what the server says is for nobody now.
         self._connection.relay(_nothing, self._done, lambda: None)
         self._stream_writable()

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+import msgspec
 import structlog
 
 from wicketgate_gateway.audit.events import AgentConnected, AgentDisconnected, AgentRefused, AuditEvent
@@ -25,10 +26,13 @@ from wicketgate_gateway.contract.identity import Principal
 from wicketgate_gateway.contract.values import seconds
 from wicketgate_gateway.identity.errors import Refused
 from wicketgate_gateway.identity.tokens import LEEWAY
+from wicketgate_gateway.session.estimates import Wanted
 from wicketgate_gateway.tunnel.messages import (
     CatalogueRefresh,
     CatalogueUpdate,
     Control,
+    Estimate,
+    Estimated,
     Failed,
     Hello,
     Open,
@@ -133,6 +137,8 @@ class _Tunnel:
             self._checking.add_done_callback(self._checked)
         elif isinstance(message, CatalogueUpdate) and self.up:
             self._registry.learned(self, message)
+        elif isinstance(message, Estimated) and self.up:
+            self._registry.estimated(self, message)
         else:
             self.mux.abort("an unexpected message")
 
@@ -222,6 +228,8 @@ class AgentRegistry:
         self._tunnels: dict[str, list[_Tunnel]] = {}
         self._catalogues: dict[str, Catalogue] = {}
         self._refreshed: dict[str, float] = {}
+        self._asked = 0
+        self._estimates: dict[int, tuple[_Tunnel, asyncio.Future[Estimated]]] = {}
         self._server: asyncio.Server | None = None
         self._rechecks: asyncio.Task[None] | None = None
 
@@ -289,6 +297,41 @@ class AgentRegistry:
         reason = result if isinstance(result, str) else "an unexpected answer"
         raise TargetUnavailableError(f"`{target}` is not available: {reason[:_MAX_TEXT]}", code="agent-unavailable")
 
+    async def estimate(
+        self,
+        target: str,
+        wanted: Wanted,
+        types: Sequence[int],
+        parameters: Sequence[bytes | None],
+        formats: Sequence[int],
+    ) -> Estimated:
+        """How far a statement would reach. Failures are in the answer's `note`. Waits until the caller gives up."""
+        self._asked += 1
+        number = self._asked
+        message = Estimate(
+            number=number,
+            target=target,
+            statement=wanted.statement,
+            types=list(types),
+            parameters=list(parameters),
+            formats=list(formats),
+            count=wanted.count,
+        )
+        try:
+            tunnel = self._tunnel_for(target)
+        except TargetUnavailableError as error:
+            return Estimated(number=number, note=error.message[:_MAX_TEXT])
+        answered: asyncio.Future[Estimated] = asyncio.get_running_loop().create_future()
+        self._estimates[number] = (tunnel, answered)
+        try:
+            tunnel.mux.send_message(message)
+            found = await answered
+        finally:
+            del self._estimates[number]
+        if wanted.note:
+            found = msgspec.structs.replace(found, note="; ".join(filter(None, (found.note, wanted.note))))
+        return found
+
     def agent_of(self, target: str) -> str:
         """The name of the agent that the configuration gives `target` to; empty if there is no such target."""
         found = self._config.targets.get(target)
@@ -336,6 +379,9 @@ class AgentRegistry:
     def gone(self, tunnel: _Tunnel) -> None:
         """A connection ended, whatever it was."""
         self._strangers.discard(tunnel)
+        for number, (asked, answered) in self._estimates.items():
+            if asked is tunnel and not answered.done():
+                answered.set_result(Estimated(number=number, note="the agent's tunnel was lost"))
         tunnels = self._tunnels.get(tunnel.name, [])
         if tunnel in tunnels:
             tunnels.remove(tunnel)
@@ -350,6 +396,12 @@ class AgentRegistry:
         self._catalogues[update.target] = update.catalogue
         for callback in self.on_catalogue:
             callback(update.target, update.catalogue)
+
+    def estimated(self, tunnel: _Tunnel, found: Estimated) -> None:
+        """Takes an estimate from the agent that was asked for it; others are of no interest."""
+        asked = self._estimates.get(found.number)
+        if asked is not None and asked[0] is tunnel and not asked[1].done():
+            asked[1].set_result(found)
 
     def _all(self) -> Iterable[_Tunnel]:
         return [tunnel for tunnels in self._tunnels.values() for tunnel in tunnels]

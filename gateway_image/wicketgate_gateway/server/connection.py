@@ -289,7 +289,13 @@ class ClientConnection(asyncio.Protocol):
         self._close()
 
     def cancel(self) -> None:
-        """The client wants its statement cancelled."""
+        """The client wants its statement cancelled, be it at the server or while it waits for people."""
+        if self.session is not None and self.session.cancel():
+            return
+        self.cancel_at_target()
+
+    def cancel_at_target(self) -> None:
+        """Have cancelled what runs at the server."""
         if self._stream is not None:
             self._stream.send_control(Cancel())
 

@@ -36,6 +36,7 @@ from wicketgate_gateway.recording.journal import Journal
 from wicketgate_gateway.recording.recorder import Recorder
 from wicketgate_gateway.server.agents import AgentRegistry
 from wicketgate_gateway.server.children import Child
+from wicketgate_gateway.server.control import Control
 from wicketgate_gateway.server.keys import mask_key
 from wicketgate_gateway.server.postgres import PostgresListener
 from wicketgate_gateway.server.tls import server_context
@@ -104,6 +105,8 @@ class Gateway:
         authenticator = Authenticator(
             config, groups=lambda: store.current.groups, bots=lambda: store.current.bots, http=client
         )
+        control = await Control.open(config, lambda: store.current.digest)
+        stack.push_async_callback(control.close)
         agents = AgentRegistry(config, authenticator, journal)
         notices = Notices(journal)
         gate = Gate(
@@ -115,8 +118,11 @@ class Gateway:
             agents.refresh_catalogue,
             key,
             config.limits.statement_bytes,
+            control.holds,
+            agents.estimate,
         )
         listener = PostgresListener(config, gate, authenticator, agents)
+        await control.watch(listener, journal)
         try:
             agents_port = await agents.listen(server_context(config.tls))
             stack.push_async_callback(agents.close)

@@ -14,11 +14,12 @@ import errno
 import socket
 import ssl
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Protocol
 
 import structlog
 
+from wicketgate_gateway.approvals.model import Kill
 from wicketgate_gateway.audit.events import AuditEvent, SessionRefused
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.gateway import GatewayConfig, TargetKind
@@ -95,6 +96,8 @@ class PostgresListener:
         self._context: ssl.SSLContext | None = None
         self._rechecks: asyncio.Task[None] | None = None
         self._stopping = False
+        self.killed: Callable[[Principal, str, str], Kill | None] = lambda _bot, _target, _session: None
+        """The kill in force that a bot at a target, with a session's id, falls under."""
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -200,6 +203,7 @@ class PostgresListener:
             raise Refused("token-missing", "the password is empty", "pass an Entra token (`wicketgate token`)")
         principal = connection.principal = await self._authenticator.bot(token)
         session = self._session_for(principal, start_up, connection)
+        self._refuse_killed(session)
         opening = Open(
             target=session.opening.target_name, bot=session.bot, session=session.id, parameters=start_up.parameters
         )
@@ -217,16 +221,34 @@ class PostgresListener:
             stream.send(messages.TERMINATE)
             stream.close("the session did not start")
             raise
-        if connection.closed:
+        over = "the client hung up" if connection.closed else ""
+        try:
+            self._refuse_killed(session)  # it may have been ordered meanwhile, when the session was not in the list
+        except LogInError:
+            over = over or "killed"
+        if over:
             stream.send(messages.TERMINATE)
-            stream.close("the client hung up")
-            self._gate.journal.submit([session.ended("the client hung up")])
+            stream.close(over)
+            self._gate.journal.submit([session.ended(over)])
             assert session.recording is not None
-            session.recording.finish("the client hung up")
+            session.recording.finish(over)
+            if over == "killed":
+                self._refuse_killed(session)
             return
         pid, secret = self._cancels.add(connection.cancel)
         connection.on_over = lambda: self._cancels.remove(pid)
         connection.begin(stream, postgres, _greeting(opened.parameters, pid, secret))
+
+    def _refuse_killed(self, session: Session) -> None:
+        kill = self.killed(session.principal, session.opening.target_name, session.id)
+        if kill is not None:
+            said = f": {kill.reason}" if kill.reason else ""
+            raise LogInError(
+                f"cut off by {kill.by or 'an operator'}{said}",
+                code="killed",
+                remedy="do not connect again before the operator allows it",
+                sqlstate="57P01",
+            )
 
     def _session_for(self, principal: Principal, start_up: StartUp, connection: ClientConnection) -> Session:
         name = start_up.parameters.get("database", "")
@@ -318,6 +340,14 @@ class PostgresListener:
             self._empty.set()
 
     # Running sessions.
+
+    def running(self) -> list[tuple[PostgresSession, Callable[[], None]]]:
+        """The sessions, each with what cancels its statement at the server."""
+        return [
+            (connection.session, connection.cancel_at_target)
+            for connection in self._connections
+            if connection.session is not None and not connection.session.over
+        ]
 
     async def _recheck_for_ever(self) -> None:
         while True:

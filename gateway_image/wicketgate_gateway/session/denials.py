@@ -15,7 +15,30 @@ _SQLSTATES = {
     "unknown-portal": "34000",
     "too-many": "54000",
     "recording-failed": "58030",
+    "hold-pending": "WG001",
+    "hold-denied": "WG002",
+    "hold-expired": "WG003",
+    "hold-void": "WG004",
+    "bot-gone": "WG004",
+    "policy-changed": "WG004",
+    "hold-reason-missing": "WG005",
+    "hold-reason-too-long": "WG005",
+    "hold-not-showable": "WG006",
+    "hold-not-canonical": "WG006",
+    "hold-unanswerable": "WG006",
+    "hold-owner-unknown": "WG006",
+    "too-many-holds": "WG006",
+    "approvals-unavailable": "WG007",
+    "approval-damaged": "WG007",
+    "internal-error": "WG007",
+    "killed": "WG008",
+    "hold-cancelled": "57014",
+    "hold-aborted": "25P02",
 }
+"""Class `WG` is ours: WG001 waits for approval, WG002 denied by a person, WG003 lapsed, WG004 void, WG005 needs a
+reason, WG006 cannot be held, WG007 the store of approvals is away, WG008 cut off."""
+HELD_NOTICE = "01WG1"
+"""SQLSTATE of the NOTICE that tells a client that it waits."""
 
 
 def sqlstate_of(verdict: Verdict) -> str:

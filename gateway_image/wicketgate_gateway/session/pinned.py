@@ -21,6 +21,8 @@ class PinnedSettings:
 
     def __init__(self, parameters: Mapping[str, str]) -> None:
         self._known = dict(parameters)
+        self.current = dict(parameters)
+        """What the server reported last, by name."""
         # Without one no unqualified name has a meaning, and statements with such names are refused.
         self.search_path = parameters.get("search_path", "")
         for name, needed in _ALWAYS.items():
@@ -30,6 +32,7 @@ class PinnedSettings:
     def reported(self, name: str, value: str) -> None:
         """The server reports a setting. Raises SessionOverError if it must not be so."""
         before = self._known.get(name)
+        self.current[name] = value
         if name in _ALWAYS:
             fine = value == _ALWAYS[name]
         elif name == "search_path":

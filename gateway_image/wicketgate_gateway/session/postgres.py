@@ -6,7 +6,8 @@ A denied message is not forwarded; in its place goes a text that cannot parse, s
 where it belongs (see `wire.postgres.responses`), and the client reads why it was denied.
 
 `pump` stops at a *barrier* after a COPY FROM STDIN until the server has asked for data or refused: which messages a
-server in COPY mode swallows depends on that, and guessing would get us out of step with it.
+server in COPY mode swallows depends on that, and guessing would get us out of step with it. A statement that is held
+for people is a barrier, too (`holding`).
 
 No sockets here: `Ends` are the two directions out.
 """
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from wicketgate_gateway.approvals.outbox import used
 from wicketgate_gateway.audit.events import AuditEvent
 from wicketgate_gateway.contract.identity import Principal
 from wicketgate_gateway.contract.verdict import Effect, Verdict
@@ -26,8 +28,11 @@ from wicketgate_gateway.masking.rows import RowMasker
 from wicketgate_gateway.policy.engine import Decision
 from wicketgate_gateway.session import denials
 from wicketgate_gateway.session.ends import Ends
+from wicketgate_gateway.session.holding import MAX_BEHIND, Approved, Holding
+from wicketgate_gateway.session.holds import Hold
 from wicketgate_gateway.session.pinned import PinnedSettings
 from wicketgate_gateway.session.session import Running, Session, SessionOverError, named
+from wicketgate_gateway.session.settings import SessionSettings
 from wicketgate_gateway.session.statement import NamedFacts, Statement, runs_copy_in
 from wicketgate_gateway.wire.postgres import errors, frontend, messages
 from wicketgate_gateway.wire.postgres.expected import (
@@ -52,6 +57,7 @@ MAX_PORTALS = 1_000
 MAX_CURSORS = 1_000
 MAX_MASKERS = 64
 
+_GOES_ON = Verdict(Effect.ALLOW, "builtin:approved")
 _NO_DECISION = Decision(Verdict(Effect.DENY, "builtin:protocol"))
 
 
@@ -71,7 +77,10 @@ class PostgresSession:
         self._nonce = nonce
         self._poison_query = messages.query(nonce)
         self._poison_parse = messages.parse(nonce, nonce)
-        self._barrier: Expected | None = None
+        self._barrier: Expected | Holding | None = None
+        self._settings = SessionSettings(self._prepared_facts)
+        self._holding = Holding(session, self, self._settings, lambda: not len(self._responses))
+        self._sending: list[Hold] = []
         self._copied = False
         self._leaving = False
         self._cursors: dict[str, dict[Facts, None]] = {}
@@ -124,9 +133,15 @@ class PostgresSession:
         while not self.over and not self._leaving:
             barrier = self._barrier
             if barrier is not None:
+                held = barrier is self._holding
                 if not barrier.settled:
+                    # Who hangs up is only noticed by reading.
+                    self.hungry = held and self._holding.waiting and decoder.buffered < MAX_BEHIND
                     return
                 self._barrier = None
+                if held:
+                    self._holding.resume()
+                    continue
             if len(under_way) >= MAX_UNDER_WAY:
                 return
             if not left:
@@ -153,9 +168,14 @@ class PostgresSession:
         if not events and not out:
             return
         self._unreleased += 1
+        sending = self._sending
+        if sending:
+            self._sending = []
 
         def release(error: Exception | None) -> None:
             self._unreleased -= 1
+            for hold in sending:
+                (hold.not_sent if self.over or error is not None else hold.sent)()
             if error is None:
                 self._release(out)
             else:
@@ -208,6 +228,26 @@ class PostgresSession:
             if self.over:
                 self.session.gate.notices.flush()
 
+    def tell(self, notice: bytes) -> None:
+        """See `holding.Host`."""
+        if not self.over:
+            if self.session.recording is not None:
+                self.session.recording.server(notice)
+            self._ends.to_client(notice)
+
+    def wake(self) -> None:
+        """See `holding.Host`."""
+        self._ends.wake()
+
+    def cancel(self) -> bool:
+        """The client cancels; True if it was a wait that this ends, and the server has nothing to cancel."""
+        return not self.over and self._holding.cancel()
+
+    @property
+    def busy(self) -> bool:
+        """Whether the server has something to answer."""
+        return len(self._responses) > 0
+
     # Ends.
 
     def client_lost(self) -> None:
@@ -252,9 +292,13 @@ class PostgresSession:
         now = time.time_ns()
         for expected in self._responses.lost():
             if isinstance(expected.operation, Running):
+                running = expected.operation
                 self._notices.append(
-                    self.session.finished(expected.operation, "lost", now=now, rows=None, sqlstate=expected.error)
+                    self.session.finished(running, "lost", now=now, rows=None, sqlstate=expected.error)
                 )
+                if running.hold is not None:
+                    running.hold.finished("lost")
+        self._holding.abandon()
         self._notices.append(self.session.ended(reason))
         self._flush_notices()
         if self.session.recording is not None:
@@ -307,6 +351,8 @@ class PostgresSession:
         self._notices.append(
             self.session.finished(running, outcome, now=now, rows=expected.rows, sqlstate=expected.error)
         )
+        if running.hold is not None:
+            running.hold.finished(outcome)
         if outcome == "ok" and isinstance(ran, Statement) and ran.traits.defines:
             self.session.gate.refresh_catalogue(self.session.opening.target_name)
 
@@ -368,17 +414,48 @@ class PostgresSession:
         *,
         parameters: tuple[bytes | None, ...] | None = None,
         formats: tuple[int, ...] = (),
+        approved: Approved | None = None,
     ) -> Running:
         event = self.session.operation(
             statement.decision,
-            statement.verdict,
+            statement.verdict if approved is None else approved.verdict(statement.verdict),
             statement.shown,
             now=self._now,
             parameters=parameters,
             formats=formats,
         )
         self._events.append(event)
-        return Running(event.seq, self._now, statement, event.parameters, formats)
+        if statement.traits.sets:
+            self._settings.note(statement, parameters or ())
+        running = Running(event.seq, self._now, statement, event.parameters, formats)
+        if approved is not None:
+            self._events.append(used(approved.claim, seq=event.seq, now=self._now))
+            self._sending.append(approved.hold)
+            running.hold = approved.hold
+        return running
+
+    def _ask_people(
+        self,
+        again: Callable[[], None],
+        statement: Statement,
+        parameters: tuple[bytes | None, ...] = (),
+        formats: tuple[int, ...] = (),
+    ) -> Approved | Verdict | None:
+        """What becomes of a held operation; None while it waits, and `again` looks at it once more."""
+        responses, found = self._responses, None
+        if responses.copying is not None:
+            raise ProtocolError("a statement amid COPY data", remedy="send CopyDone or CopyFail first")
+        if len(responses):
+            self._out.append(messages.FLUSH)
+        else:
+            failed = ""
+            if responses.skipping or responses.status == b"E":
+                failed = "current transaction is aborted, commands ignored until end of transaction block"
+            found = self._holding.consider(statement, parameters, formats, self._pinned.current, failed=failed)
+        if found is None:
+            self._holding.again = again
+            self._barrier = self._holding
+        return found
 
     def _declare(self, statement: Statement) -> Verdict | None:
         # FETCH is decided by what its cursor's name may mean; we must be able to remember that.
@@ -396,15 +473,25 @@ class PostgresSession:
         statement = self._statement(event.text)
         shown = statement.shown
         self._recorded.append(event.raw if shown is event.text else messages.query(shown))
+        self._run_query(event, statement)
+
+    def _run_query(self, event: frontend.Query, statement: Statement) -> None:
         verdict = self.session.recording_trouble() or statement.verdict
         if statement.changes and verdict.allowed:
             verdict = self._declare(statement) or verdict
+        approved: Approved | None = None
         if not verdict.allowed:
-            self._refuse(verdict, statement.decision, statement.shown, Ask.QUERY)
-            return
-        expected = Expected(Ask.QUERY, prepared=statement, operation=self._allow(statement))
+            if verdict.effect is Effect.HOLD:
+                found = self._ask_people(lambda: self._run_query(event, self._statement(event.text)), statement)
+                if found is None:
+                    return
+                approved, verdict = (found, verdict) if isinstance(found, Approved) else (None, found)
+            if approved is None:
+                self._refuse(verdict, statement.decision, statement.shown, Ask.QUERY)
+                return
+        expected = Expected(Ask.QUERY, prepared=statement, operation=self._allow(statement, approved=approved))
         self._responses.push(expected)
-        self._out.append(event.raw)
+        self._out.append(event.raw if approved is None else messages.query(approved.text))
         if statement.copies_in or (statement.traits.executes and runs_copy_in(statement, self._prepared_facts)):
             statement.copies_in = True
             self._wait_for_copy(expected)
@@ -413,10 +500,11 @@ class PostgresSession:
         statement = self._statement(event.text)
         shown = statement.shown
         self._recorded.append(event.raw if shown is event.text else _parse_showing(event, shown))
+        statement.types = event.raw[event.raw.index(b"\0", event.raw.index(b"\0", 5) + 1) + 1 :]
         verdict = self.session.recording_trouble() or statement.verdict
-        if verdict.allowed and len(self._responses.statements) >= MAX_STATEMENTS:
+        if verdict.effect is not Effect.DENY and len(self._responses.statements) >= MAX_STATEMENTS:
             verdict = denials.too_many("prepared statements")
-        if not verdict.allowed:
+        if verdict.effect is Effect.DENY:  # what is held runs nothing yet
             self._refuse(verdict, statement.decision, statement.shown, Ask.PARSE)
             return
         self._responses.push(Expected(Ask.PARSE, name=event.name, prepared=statement))
@@ -444,11 +532,29 @@ class PostgresSession:
 
     def _execute(self, event: frontend.Execute) -> None:
         self._recorded.append(event.raw)
+        self._run_execute(event)
+
+    def _run_execute(self, event: frontend.Execute) -> None:
         portals = self._responses.portals.candidates(event.portal)
         verdict, statements = self._may_execute(event.portal, portals)
         latest = statements[-1] if statements else None
         bound: Any = portals[-1].bind if portals else None
         parameters, formats = bound if bound is not None else (None, ())
+        approved: Approved | None = None
+        if latest is not None and verdict.effect is Effect.HOLD and (self.busy or verdict is latest.verdict):
+            policy = self.session.policy.digest
+            if portals[-1].approval == policy and len(portals) == 1 and portals[0].known:
+                # It fetches more rows of what was approved: a portal runs once, whatever it is asked.
+                verdict = _GOES_ON
+            else:
+                found = self._ask_people(lambda: self._run_execute(event), latest, parameters or (), formats)
+                if found is None:
+                    return
+                if isinstance(found, Approved):
+                    approved, verdict = found, _GOES_ON
+                    portals[-1].approval = policy
+                else:
+                    verdict = found
         if not verdict.allowed or latest is None:
             decision = latest.decision if latest is not None else _NO_DECISION
             shown = latest.shown if latest is not None else f"-- Execute of the portal `{event.portal}`"
@@ -461,7 +567,7 @@ class PostgresSession:
             out.append(messages.describe(b"P", event.portal))
             for portal in portals:
                 portal.described = True
-        running = self._allow(latest, parameters=parameters, formats=formats)
+        running = self._allow(latest, parameters=parameters, formats=formats, approved=approved)
         expected = Expected(Ask.EXECUTE, name=event.portal, prepared=latest, operation=running)
         responses.push(expected)
         out.append(event.raw)

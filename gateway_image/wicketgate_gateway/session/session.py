@@ -26,6 +26,8 @@ from wicketgate_gateway.policy.operation import SessionFacts
 from wicketgate_gateway.recording.ids import new_session_id
 from wicketgate_gateway.recording.journal import Journal
 from wicketgate_gateway.recording.recorder import Recorder, SessionRecording
+from wicketgate_gateway.session.estimates import Estimator
+from wicketgate_gateway.session.holds import Hold, Holds
 from wicketgate_gateway.session.statement import NamedFacts, traits_of
 from wicketgate_gateway.wire.postgres.sql.model import Facts
 
@@ -90,6 +92,10 @@ class Gate:
     """Asks for a target's catalogue to be read again soon."""
     mask_key: bytes
     statement_bytes: int
+    holds: Holds | None = None
+    """Asks people; without it nothing that is held can run."""
+    estimate: Estimator | None = None
+    """Asks agents how far a statement reaches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +120,8 @@ class Running(msgspec.Struct, eq=False):
     statement: object
     parameters: list[bytes | None] | None = None
     formats: Sequence[int] = ()
+    hold: Hold | None = None
+    """What let it run, if it was held."""
 
 
 class Session:

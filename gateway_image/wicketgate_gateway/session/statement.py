@@ -36,6 +36,7 @@ class Traits:
         "kinds",
         "plan",
         "relations",
+        "sets",
     )
 
     def __init__(self, decision: Decision) -> None:
@@ -52,10 +53,14 @@ class Traits:
         """Whether it changes what the catalogue says."""
         self.executes = False
         """Whether SQL's EXECUTE is among it."""
+        self.sets = False
+        """Whether it may change a setting of the session, or who it acts as."""
         for facts in decision.statements:
             kind = facts.kind
             if StatementClass.DDL in facts.classes:
                 self.defines = True
+            if facts.settings or kind is StatementKind.EXECUTE or StatementClass.ROLE in facts.classes:
+                self.sets = True
             if kind is StatementKind.COPY_IN:
                 self.copies_in = True
             elif kind is StatementKind.COPY_OUT:
@@ -87,11 +92,14 @@ class Statement:
         "plan",
         "text",
         "traits",
+        "types",
         "verdict",
     )
 
     def __init__(self, text: str, decision: Decision, epoch: int) -> None:
         self.text = text
+        self.types = b""
+        """The parameters' types as Parse declared them: a count and OIDs, as sent."""
         self._shown: str | None = None
         self.take(decision, epoch)
 

@@ -76,4 +76,44 @@ class CatalogueRefresh(Message, frozen=True, kw_only=True, tag="catalogue-refres
     target: str
 
 
-Control: TypeAlias = Hello | Welcome | Rejected | Open | Opened | Failed | Cancel | CatalogueUpdate | CatalogueRefresh
+class Estimate(Message, frozen=True, kw_only=True, tag="estimate"):
+    """Gateway to agent: how far would this statement reach at `target`? `count` asks for a run that is rolled back."""
+
+    number: int
+    """The gateway's, for the answer."""
+    target: str
+    statement: str
+    types: list[int] = []
+    """The parameters' types as far as they were declared; 0 leaves one to the server."""
+    parameters: list[bytes | None] = []
+    formats: list[int] = []
+    count: bool = False
+
+
+class Estimated(Message, frozen=True, kw_only=True, tag="estimated"):
+    """Agent to gateway: as far as could be told. Holds no value of the target's."""
+
+    number: int
+    rows: int | None = None
+    """The planner's estimate."""
+    counted: int | None = None
+    """What a run that was rolled back did."""
+    plan: str = ""
+    """What the plan does, and on which tables."""
+    note: str = ""
+    """Why something is missing."""
+
+
+Control: TypeAlias = (
+    Hello
+    | Welcome
+    | Rejected
+    | Open
+    | Opened
+    | Failed
+    | Cancel
+    | CatalogueUpdate
+    | CatalogueRefresh
+    | Estimate
+    | Estimated
+)

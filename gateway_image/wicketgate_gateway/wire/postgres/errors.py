@@ -25,9 +25,10 @@ def error(severity: str, sqlstate: str, text: str, *, detail: str = "", hint: st
     return messages.report(b"E", fields)
 
 
-def notice(text: str, *, hint: str = "") -> bytes:
+def notice(text: str, *, detail: str = "", hint: str = "", sqlstate: str = "00000") -> bytes:
     """A NoticeResponse of our own."""
-    return messages.report(b"N", {"S": "NOTICE", "V": "NOTICE", "C": "00000", "M": _line(text), "H": _line(hint)})
+    fields = {"S": "NOTICE", "V": "NOTICE", "C": sqlstate, "M": _line(text), "D": _line(detail), "H": _line(hint)}
+    return messages.report(b"N", fields)
 
 
 def without_values(kind: bytes, body: bytes) -> bytes:

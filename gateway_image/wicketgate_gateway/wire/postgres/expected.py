@@ -91,6 +91,8 @@ class Portal(msgspec.Struct, eq=False):
     known: bool = False
     fields: tuple[FieldDescription, ...] | None = None
     described: bool = False
+    approval: object = None
+    """The caller's: under which policy its run was approved."""
 
 
 class Denial:
