@@ -20,6 +20,7 @@ from wicketgate_gateway.contract.gateway import AgentConfig
 from wicketgate_gateway.contract.model import read
 from wicketgate_gateway.identity import http
 from wicketgate_gateway.identity.workload import WorkloadCredential
+from wicketgate_gateway.server import heap
 
 log = structlog.get_logger("wicketgate.agent")
 
@@ -55,6 +56,7 @@ async def _main(config: AgentConfig) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.call_later(heap.SECONDS, heap.settle)
     await run(config, stop)
 
 

@@ -34,6 +34,7 @@ from wicketgate_gateway.policy.load import PolicySet, PolicyStore
 from wicketgate_gateway.recording.files import make_folder
 from wicketgate_gateway.recording.journal import Journal
 from wicketgate_gateway.recording.recorder import Recorder
+from wicketgate_gateway.server import heap
 from wicketgate_gateway.server.agents import AgentRegistry
 from wicketgate_gateway.server.children import Child
 from wicketgate_gateway.server.control import Control
@@ -195,6 +196,7 @@ async def _main(config: GatewayConfig) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.call_later(heap.SECONDS, heap.settle)
     await run(config, stop)
 
 
