@@ -18,6 +18,8 @@ from wicketgate_gateway.audit.events import AuditEvent, Operation, RecordingClos
 from wicketgate_gateway.contract.errors import WicketgateError
 
 _SCAN_ROWS = 20_000
+_COLUMNS = ("session", "verdict", "bot", "target", "rule", "approver")
+"""Filters that are columns with an index of their own."""
 _decode = msgspec.json.Decoder(AuditEvent).decode
 _decode_started = msgspec.json.Decoder(SessionStarted).decode
 
@@ -31,6 +33,10 @@ class AuditFilter:
     verdict: str = ""
     """`allow`, `deny`, `hold`, or `refused` for connections."""
     session: str = ""
+    rule: str = ""
+    """The deciding rule, `policy#3`."""
+    approver: str = ""
+    """Object id of a person: the answers they gave to held operations."""
     text: str = ""
     """Part of a statement, in any case of letters."""
     since: int | None = None
@@ -132,7 +138,7 @@ def _and(where: Sequence[str]) -> str:
 def _conditions(wanted: AuditFilter) -> tuple[list[str], list[object]]:
     where: list[str] = []
     values: list[object] = []
-    for column in ("session", "bot", "target", "verdict"):
+    for column in _COLUMNS:
         value = getattr(wanted, column)
         if value:
             where.append(f"{column} = ?")
@@ -149,7 +155,7 @@ def _conditions(wanted: AuditFilter) -> tuple[list[str], list[object]]:
 
 def _index(connection: sqlite3.Connection, wanted: AuditFilter) -> tuple[str, int]:
     """The index of the filter that leaves the fewest rows, and how many (at most `_SCAN_ROWS`)."""
-    candidates = [column for column in ("session", "verdict", "bot", "target") if getattr(wanted, column)]
+    candidates = [column for column in _COLUMNS if getattr(wanted, column)]
     counts = [(_count(connection, wanted, column), f"events_{column}") for column in candidates]
     if wanted.kinds and "operation" not in wanted.kinds:
         counts.append((_count(connection, wanted, "kind"), "events_kind"))

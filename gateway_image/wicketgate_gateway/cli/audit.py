@@ -26,6 +26,8 @@ def audit(
     verdict: Literal["allow", "deny", "hold", "refused"] | None = None,
     since: str = "",
     until: str = "",
+    rule: str = "",
+    approver: str = "",
     text: str = "",
     session: str = "",
     event: tuple[str, ...] = (),
@@ -47,6 +49,10 @@ def audit(
         Not before: `30m`, `24h`, `7d` (ago), or a date or time.
     until
         Before: as `--since`.
+    rule
+        Only what this rule decided, such as `orders-readonly#3`.
+    approver
+        Only the answers that this person (an object id) gave to held operations.
     text
         Only statements that hold this text, in any case of letters.
     session
@@ -65,6 +71,8 @@ def audit(
             verdict=verdict or "",
             since=output.moment(since, "--since") if since else None,
             until=output.moment(until, "--until") if until else None,
+            rule=rule,
+            approver=approver.lower(),
             text=text,
             session=query.session(connection, session).started.session if session else "",
             kinds=event,

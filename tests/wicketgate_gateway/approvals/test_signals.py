@@ -34,9 +34,13 @@ async def test_an_old_generation_does_not_wait(world: Any) -> None:
 
 
 async def test_nothing_changes_and_nobody_is_woken(world: Any) -> None:
-    keeper = asyncio.create_task(world.store.after_change(world.store.generation + 1000, 60))
-    await asyncio.sleep(1)  # it is listening by then, and woke the keeper for that
-    keeper = asyncio.create_task(world.store.after_change(world.store.generation + 1000, 60))
+    async def always() -> None:
+        while True:
+            await world.store.after_change(world.store.generation, 60)
+
+    # Someone always waits, so that no first look wakes us; by the end of the pause the listener has told of itself.
+    keeper = asyncio.create_task(always())
+    await asyncio.sleep(1)
     seen, before = world.store.generation, time.monotonic()
     await asyncio.gather(*(world.store.after_change(seen, 0.4) for _ in range(5)))
     assert time.monotonic() - before > 0.35

@@ -10,12 +10,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wicketgate_gateway.audit import ingest, query
-from wicketgate_gateway.audit.events import AuditEvent, Operation, PolicyLoaded, SessionRefused, SessionStarted
+from wicketgate_gateway.audit.events import (
+    AuditEvent,
+    HoldVoted,
+    Operation,
+    PolicyLoaded,
+    SessionRefused,
+    SessionStarted,
+)
 from wicketgate_gateway.audit.query import AuditFilter
 from wicketgate_gateway.contract.errors import WicketgateError
 
 Session = Callable[..., list[AuditEvent]]
-BOTS, TARGETS = ("ann", "ben"), ("orders", "stock")
+BOTS, TARGETS, RULES = ("ann", "ben"), ("orders", "stock"), ("p#1",)
 STATEMENTS = (
     "SELECT * FROM Orders",
     "select 1",
@@ -46,6 +53,7 @@ def filled(
     st.sampled_from(["", *BOTS, "nobody"]),
     st.sampled_from(["", *TARGETS]),
     st.sampled_from(["", "allow", "deny", "hold", "refused"]),
+    st.sampled_from(["", *RULES, "nothing#1"]),
     st.sampled_from(["", "orders", "ORDERS", "100%", "%", "_", "a_b", "a%b", "se", "'", "1+1+1+9", "nothing"]),
     st.none() | st.integers(0, 12_000_000),
     st.none() | st.integers(0, 12_000_000),
@@ -58,6 +66,7 @@ def test_every_filter_agrees_with_filtering_by_hand(
     bot: str,
     target: str,
     verdict: str,
+    rule: str,
     text: str,
     since: int | None,
     until: int | None,
@@ -66,7 +75,15 @@ def test_every_filter_agrees_with_filtering_by_hand(
     scan: int,
 ) -> None:
     wanted = AuditFilter(
-        bot=bot, target=target, verdict=verdict, text=text, since=since, until=until, kinds=kinds, limit=limit
+        bot=bot,
+        target=target,
+        verdict=verdict,
+        rule=rule,
+        text=text,
+        since=since,
+        until=until,
+        kinds=kinds,
+        limit=limit,
     )
     before = query._SCAN_ROWS
     query._SCAN_ROWS = scan
@@ -81,12 +98,27 @@ def test_every_filter_agrees_with_filtering_by_hand(
         if (not bot or row.bot == bot)
         and (not target or row.target == target)
         and (not verdict or row.verdict == verdict)
+        and (not rule or getattr(row.event, "rule", "") == rule)
         and (not text or (isinstance(row.event, Operation) and text.lower() in row.event.statement.lower()))
         and (since is None or row.time >= since)
         and (until is None or row.time < until)
         and (not kinds or row.kind in kinds)
     ]
     assert found == expected[-limit:]
+
+
+def test_what_one_person_answered(tmp_path: Path, store: sqlite3.Connection, write: Callable[..., None]) -> None:
+    def voted(number: int, approver: str) -> HoldVoted:
+        return HoldVoted(
+            time=number, handle=f"hold-{number}", digest="d", seal="s", bot="ann", target="orders", approver=approver,
+            name="Ann", choice="approve", rule="orders#2",
+        )  # fmt: skip
+
+    write([voted(1, "a"), voted(2, "b"), voted(3, "a")])
+    ingest.catch_up(tmp_path, store)
+    assert [row.time for row in query.events(store, AuditFilter(approver="a"))] == [1, 3]
+    assert [row.time for row in query.events(store, AuditFilter(approver="a", rule="orders#2", since=2))] == [3]
+    assert query.events(store, AuditFilter(approver="c")) == []
 
 
 def test_by_session(filled: sqlite3.Connection) -> None:

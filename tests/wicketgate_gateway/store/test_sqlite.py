@@ -30,17 +30,32 @@ def test_a_migration_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.
     sqlite.connect(path).close()
     second = "CREATE TABLE more (x INTEGER);\nINSERT INTO more VALUES (1);\nINSERT INTO nowhere VALUES (1);\n"
     monkeypatch.setattr(sqlite, "_MIGRATIONS", (*sqlite._MIGRATIONS, second))
-    monkeypatch.setattr(sqlite, "SCHEMA_VERSION", 2)
+    before = sqlite.SCHEMA_VERSION
+    monkeypatch.setattr(sqlite, "SCHEMA_VERSION", before + 1)
     with pytest.raises(WicketgateError, match="nowhere") as caught:
         sqlite.connect(path)
     assert caught.value.code == "store-failed"
     plain = sqlite3.connect(path)
-    assert plain.execute("PRAGMA user_version").fetchone() == (1,)
+    assert plain.execute("PRAGMA user_version").fetchone() == (before,)
     assert plain.execute("SELECT 1 FROM sqlite_master WHERE name = 'more'").fetchall() == []
     plain.close()
-    monkeypatch.setattr(sqlite, "_MIGRATIONS", (sqlite._MIGRATIONS[0], second.replace("nowhere", "more")))
+    monkeypatch.setattr(sqlite, "_MIGRATIONS", (*sqlite._MIGRATIONS[:before], second.replace("nowhere", "more")))
     connection = sqlite.connect(path)
     assert connection.execute("SELECT count(*) FROM more").fetchone() == (2,)
+    connection.close()
+
+
+def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "audit.db"
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite, "_MIGRATIONS", sqlite._MIGRATIONS[:1])
+        patch.setattr(sqlite, "SCHEMA_VERSION", 1)
+        first = sqlite.connect(path)
+        first.execute("INSERT INTO events (time, kind, data) VALUES (1, 'operation', ?)", ('{"rule": "orders#2"}',))
+        first.close()
+    connection = sqlite.connect(path)
+    query = "SELECT time FROM events INDEXED BY events_rule WHERE rule = 'orders#2'"
+    assert connection.execute(query).fetchall() == [(1,)]
     connection.close()
 
 
