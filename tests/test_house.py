@@ -107,7 +107,19 @@ def verbs(app: App, before: str = "") -> Iterator[str]:
 
 
 def test_the_verbs_are_found() -> None:
-    assert {"sessions", "replay", "audit search", "audit verify", "token", "connect", "policy check", "completion"} <= set(verbs(make_app()))
+    assert {
+        "sessions list",
+        "sessions kill",
+        "approvals approve",
+        "login",
+        "replay",
+        "audit search",
+        "audit verify",
+        "token",
+        "connect",
+        "policy check",
+        "completion",
+    } <= set(verbs(make_app()))
 
 
 def test_each_verb_is_in_the_documentation() -> None:

@@ -24,7 +24,7 @@ from wicketgate_gateway.api.guard import Guard
 from wicketgate_gateway.api.names import Names
 from wicketgate_gateway.api.problems import on_defect, on_error, on_http, on_invalid
 from wicketgate_gateway.api.sessions import SessionReader
-from wicketgate_gateway.approvals.model import Choice, Request, Scope, State
+from wicketgate_gateway.approvals.model import Choice, Kill, Request, Scope, State
 from wicketgate_gateway.approvals.service import Approvals, groups_to_check
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.gateway import ADMIN_ROLE, APPROVER_ROLE, AUDITOR_ROLE, GatewayConfig
@@ -207,10 +207,11 @@ def _sessions(app: FastAPI, parts: Parts) -> None:
     async def kill_session(request: fastapi.Request, session: SessionId, body: models.KillSession) -> models.KillOut:
         """End one session; its running statement is cancelled at the server."""
         principal = (await _admin(parts, request)).person.principal
-        return models.kill(
+        return _shown(
+            parts,
             await parts.approvals.store.kill(
                 Scope.SESSION, session, by=principal.name, by_id=principal.object_id, reason=body.reason
-            )
+            ),
         )
 
 
@@ -223,7 +224,7 @@ def _kills(app: FastAPI, parts: Parts) -> None:
         caller = await parts.access.caller(request)
         caller.require(AUDITOR_ROLE, ADMIN_ROLE)
         found = await store.kills(lifted=lifted)
-        return models.Kills(kills=[models.kill(each) for each in found[-1000:]])
+        return models.Kills(kills=[_shown(parts, each) for each in found[-1000:]])
 
     @app.post("/v1/kills", tags=["kills"], responses=_PROBLEMS)
     async def order_kill(request: fastapi.Request, body: models.KillOrder) -> models.KillOut:
@@ -232,8 +233,9 @@ def _kills(app: FastAPI, parts: Parts) -> None:
         """
         principal = (await _admin(parts, request)).person.principal
         value = parts.names.of_kill(body.scope, body.value)
-        return models.kill(
-            await store.kill(body.scope, value, by=principal.name, by_id=principal.object_id, reason=body.reason)
+        return _shown(
+            parts,
+            await store.kill(body.scope, value, by=principal.name, by_id=principal.object_id, reason=body.reason),
         )
 
     @app.post("/v1/kills/{number}/lift", tags=["kills"], responses=_PROBLEMS)
@@ -243,7 +245,11 @@ def _kills(app: FastAPI, parts: Parts) -> None:
         """Let sessions begin again; gives the kills that are still in force."""
         principal = (await _admin(parts, request)).person.principal
         await store.lift(number, by=principal.name, by_id=principal.object_id)
-        return models.Kills(kills=[models.kill(each) for each in await store.kills()])
+        return models.Kills(kills=[_shown(parts, each) for each in await store.kills()])
+
+
+def _shown(parts: Parts, order: Kill) -> models.KillOut:
+    return models.kill(order, parts.names.shown(order.scope, order.value))
 
 
 async def _admin(parts: Parts, request: fastapi.Request) -> Caller:

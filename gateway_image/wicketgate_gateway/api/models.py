@@ -195,6 +195,8 @@ class KillOut(Out):
     id: int
     scope: Scope
     value: str
+    name: str
+    """What people call it."""
     by: str
     by_id: str
     reason: str
@@ -331,12 +333,13 @@ def session(row: SessionRow, *, running: bool) -> Session:
     )
 
 
-def kill(order: Kill) -> KillOut:
+def kill(order: Kill, name: str) -> KillOut:
     """A kill."""
     return KillOut(
         id=order.id,
         scope=order.scope,
         value=order.value,
+        name=name,
         by=order.by,
         by_id=order.by_id,
         reason=order.reason,

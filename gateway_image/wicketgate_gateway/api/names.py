@@ -35,6 +35,16 @@ class Names:
             case _:
                 return value
 
+    def shown(self, scope: Scope, value: str) -> str:
+        """What people call it; as it is stored, if nothing names it any more."""
+        if scope is Scope.BOT and value in self._policies().bots:
+            return self._policies().bots[value].name
+        return self._groups().get(value, value) if scope is Scope.GROUP else value
+
+    def _groups(self) -> dict[str, str]:
+        policies = self._policies().bundle.policies
+        return {object_id: shown for policy in policies for object_id, shown in policy.groups.items()}
+
     def bot(self, name: str) -> str:
         """The object id of a bot. Raises WicketgateError."""
         if _UUID.match(name):
@@ -50,11 +60,7 @@ class Names:
         """The object id of a group of bots. Raises WicketgateError."""
         if _UUID.match(name):
             return name
-        named = {
-            object_id: shown
-            for policy in self._policies().bundle.policies
-            for object_id, shown in policy.groups.items()
-        }
+        named = self._groups()
         found = [object_id for object_id, shown in named.items() if shown == name]
         if len(found) > 1:
             raise WicketgateError(

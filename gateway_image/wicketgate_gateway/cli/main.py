@@ -31,6 +31,7 @@ _NOT_FOUND_CODES = frozenset(
         "recording-missing",
         "session-id-invalid",
         "journal-missing",
+        "legal-hold-unknown",
         "hold-unknown",
         "kill-unknown",
     }
@@ -58,6 +59,7 @@ _APPROVALS = {
 _AUDIT = {
     "search": ("wicketgate_gateway.cli.audit:audit", "Search what was allowed, denied or refused, and why."),
     "verify": ("wicketgate_gateway.cli.verify:audit_verify", "Check that nothing was changed, removed or cut."),
+    "export": ("wicketgate_gateway.cli.export:audit_export", "Write all events, for other systems."),
     "key": ("wicketgate_gateway.cli.verify:audit_key", "Print the public key that the audit is sealed with."),
 }
 """`wicketgate audit` with anything else is `audit search`."""

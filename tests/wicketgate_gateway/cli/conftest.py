@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,8 @@ from wicketgate_gateway.audit.events import (
     SessionRefused,
     SessionStarted,
 )
-from wicketgate_gateway.cli import main
+from wicketgate_gateway.cli import main, people
+from wicketgate_gateway.identity.exchange import AccessToken
 from wicketgate_gateway.recording.ids import new_session_id
 from wicketgate_gateway.recording.journal import Journal
 from wicketgate_gateway.recording.recorder import Recorder
@@ -144,6 +147,41 @@ def wicketgate(
     def run(*arguments: str, at: Path | None = state) -> tuple[int, str, str]:
         capsys.readouterr()
         code = main.run([*arguments, *(["--state", str(at)] if at else [])])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def as_person(
+    desk: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str, str]]:
+    """`as_person("Dana", "approvals", "list")`: a command line of a person who has signed in at the desk."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state-home"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    file = tmp_path / "people.yaml"
+    file.write_text(
+        json.dumps(
+            {
+                "entra": desk.cloud.document(),
+                "audience": desk.cloud.audience,
+                "client": desk.cloud.clients["cli"],
+                "url": desk.url,
+                "caFile": str(desk.ca_file),
+            }
+        )
+    )
+    monkeypatch.setenv("WICKETGATE_CONFIG", str(file))
+
+    def run(name: str, *arguments: str) -> tuple[int, str, str]:
+        settings = people.Gate(config=file).settings()
+        if name:
+            people.keep(settings, AccessToken(desk.token(name), time.time() + 3000))
+        else:
+            people.forget(settings)
+        capsys.readouterr()
+        code = main.run([*arguments])
         out, err = capsys.readouterr()
         return code, out, err
 
