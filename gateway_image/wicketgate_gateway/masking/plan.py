@@ -198,7 +198,7 @@ class _View:
             shown = str(name) if name else "an unknown relation"
             if name is None or not columns or takes_whole_rows(facts, name, self.index):
                 return shown
-            mentioned = sorted(facts.columns & columns.keys())
+            mentioned = sorted(facts.taken & columns.keys())
             if mentioned:
                 return f"{shown}.{mentioned[0]}"
         return None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from wicketgate_gateway.contract import yaml
 from wicketgate_gateway.contract.errors import Problem
-from wicketgate_gateway.contract.policy import Policy, Rule, StatementClass
-from wicketgate_gateway.contract.verdict import Effect
+from wicketgate_gateway.contract.policy import Hold, Policy, Reason, Rule, StatementClass
+from wicketgate_gateway.contract.values import seconds
+from wicketgate_gateway.contract.verdict import Effect, HoldTerms
 from wicketgate_gateway.policy.conditions import Condition, ConditionError, compile_condition
 from wicketgate_gateway.policy.names import Name, Pattern
 from wicketgate_gateway.policy.operation import (
@@ -17,6 +18,7 @@ from wicketgate_gateway.policy.operation import (
     Aspect,
     Statement,
 )
+from wicketgate_gateway.policy.windows import OpenTimes, any_open, compile_windows
 
 Patterns = tuple[Pattern, ...]
 
@@ -34,19 +36,32 @@ class CompiledRule:
     functions: Patterns | None
     condition: Condition | None
     because: str | None
+    terms: HoldTerms | None = None
+    """What a held operation waits for; exactly for `hold`."""
+    during: tuple[OpenTimes, ...] = ()
+    policy_during: tuple[OpenTimes, ...] = ()
+    """When the policy gives something; empty: always, as `during`."""
 
     @property
     def label(self) -> str:
         """`policy#3`, as verdicts name it."""
         return f"{self.policy}#{self.number}"
 
-    # --- allow -------------------------------------------------------------------------------------------------------
+    def in_force(self, now: float) -> bool:
+        """Whether the rule itself is in force at that time."""
+        return any_open(self.during, now)
+
+    def gives(self, now: float) -> bool:
+        """Whether an `allow` or `hold` covers anything at that time; what it holds, it holds also if not."""
+        return any_open(self.during, now) and any_open(self.policy_during, now)
+
+    # --- allow, hold -------------------------------------------------------------------------------------------------
 
     def covers(self, aspect: Aspect) -> bool:
-        """Whether this allow rule covers the aspect (where `concerns` holds for the statement)."""
+        """Whether this rule covers the aspect (where `concerns` holds for the statement)."""
         cls, relation = aspect.cls, aspect.relation
         if self.columns is not None:
-            return False
+            return self._sets_only_these(aspect)
         if self.classes is None:
             if cls in EXPLICIT or relation is None:
                 return False
@@ -56,13 +71,20 @@ class CompiledRule:
             return self._any_relation or (self.relations is not None and _any(self.relations, *relation))
         return self.relations is None or cls in FREE_OF_RELATIONS
 
+    def _sets_only_these(self, aspect: Aspect) -> bool:
+        if aspect.cls is not StatementClass.WRITE or aspect.relation is None or not aspect.columns:
+            return False
+        if self.classes is None or aspect.cls not in self.classes:
+            return False
+        return all(_any(self.columns or (), *aspect.relation, column) for column in aspect.columns)
+
     @property
     def _any_relation(self) -> bool:
         # A rule that lists functions and no relations is about those functions: it opens no table.
         return self.relations is None and self.functions is None
 
     def covers_function(self, function: Name, statement: Statement, path: Sequence[str]) -> bool:
-        """Whether this allow rule lets the statement call the function: all of its other terms must fit, too."""
+        """Whether this rule lets the statement call the function: all of its other terms must fit, too."""
         if self.functions is None or not any(_is_function(p, function, path) for p in self.functions):
             return False
         if self.classes is not None and not statement.classes <= self.classes:
@@ -71,15 +93,15 @@ class CompiledRule:
         return self.relations is None or all(_any(self.relations, *relation) for relation in touched)
 
     def concerns(self, statement: Statement, path: Sequence[str]) -> bool:
-        """Whether this allow rule is about the statement: one with `functions` is if one of them is called."""
+        """Whether this rule is about the statement: one with `functions` is if one of them is called."""
         return self.functions is None or any(
             _is_function(p, function, path) for p in self.functions for function in statement.functions
         )
 
-    # --- deny --------------------------------------------------------------------------------------------------------
+    # --- deny, hold --------------------------------------------------------------------------------------------------
 
     def meets(self, statement: Statement) -> Aspect | Name | None:
-        """What of the statement this deny rule meets, None if nothing: all given terms must match."""
+        """What of the statement this rule meets, None if nothing: all given terms must match."""
         met: Aspect | Name | None = None
         if self.functions is not None:
             met = next((f for f in sorted(statement.called) for p in self.functions if _names(p, f)), None)
@@ -119,19 +141,67 @@ def _names(pattern: Pattern, function: Name) -> bool:
     return pattern.matches(function.name) if len(pattern) == 1 else pattern.matches(*function)
 
 
-def compile_rule(policy: str, number: int, rule: Rule) -> CompiledRule:
-    """Compile one rule; raises ConditionError for its `when`."""
+def compile_rule(
+    policy: str, number: int, rule: Rule, approvers: Mapping[str, str], during: tuple[OpenTimes, ...] = ()
+) -> CompiledRule:
+    """Compile one rule; raises ConditionError for its `when`, KeyError for an approver group that is not known."""
     sql, match = rule.match.sql, rule.match
     return CompiledRule(
         policy,
         number,
-        Effect.ALLOW if rule.allow is not None else Effect.DENY,
+        Effect(rule.effect),
         None if sql.statements is None else frozenset(sql.statements),
         _patterns(sql.relations),
         _patterns(sql.columns),
         _patterns(sql.functions),
         None if match.when is None else compile_condition(match.when),
         match.because,
+        None if rule.hold is None else _terms(f"{policy}#{number}", rule.hold, approvers),
+        compile_windows(match.during),
+        during,
+    )
+
+
+def _terms(label: str, hold: Hold, approvers: Mapping[str, str]) -> HoldTerms:
+    names = tuple(dict.fromkeys(hold.approvers.groups))
+    return HoldTerms(
+        label,
+        tuple(approvers[name] for name in names),
+        names,
+        hold.approvers.quorum,
+        seconds(hold.within),
+        seconds(hold.use_within or hold.within),
+        seconds(hold.wait),
+        hold.reason is Reason.REQUIRED,
+        None if hold.reuse is None else seconds(hold.reuse),
+        hold.count is not None,
+    )
+
+
+def merged(terms: Sequence[HoldTerms]) -> HoldTerms:
+    """The terms of several `hold` rules at once, each the strictest: only who may approve for every one of them may
+    approve (`approver_groups` is empty if nobody may), and an approval serves several runs only if every one says so.
+    """
+    if len(terms) == 1:
+        return terms[0]
+    first = terms[0]
+    groups = [
+        (group, name)
+        for group, name in zip(first.approver_groups, first.approver_names, strict=True)
+        if all(group in other.approver_groups for other in terms)
+    ]
+    reuse = [other.reuse for other in terms if other.reuse is not None]
+    return HoldTerms(
+        "+".join(other.rule for other in terms),
+        tuple(group for group, _ in groups),
+        tuple(name for _, name in groups),
+        max(other.quorum for other in terms),
+        min(other.within for other in terms),
+        min(other.use_within for other in terms),
+        min(other.wait for other in terms),
+        any(other.reason_required for other in terms),
+        min(reuse) if len(reuse) == len(terms) else None,
+        any(other.count for other in terms),
     )
 
 
@@ -140,36 +210,58 @@ def _patterns(texts: Iterable[str] | None) -> Patterns | None:
 
 
 def compile_policy(
-    policy: Policy, document: yaml.Document | None = None, at: yaml.Path = ()
+    policy: Policy,
+    document: yaml.Document | None = None,
+    at: yaml.Path = (),
+    approvers: Mapping[str, str] | None = None,
 ) -> tuple[list[CompiledRule], list[Problem]]:
-    """The rules of a policy, and what is wrong with it beyond its shape; `at` is the policy's place in `document`."""
+    """The rules of a policy, and what is wrong with it beyond its shape; `at` is the policy's place in `document`.
+
+    `approvers` has the object id of every approver group; without it (a policy file by itself) names stand for ids.
+    """
     rules: list[CompiledRule] = []
+    during = compile_windows(policy.during)
     problems: list[Problem] = []
     for i, rule in enumerate(policy.rules):
-        effect = "allow" if rule.allow is not None else "deny"
+        known = {name: name for name in rule.hold.approvers.groups} if rule.hold and approvers is None else approvers
         try:
-            rules.append(compile_rule(policy.policy, i + 1, rule))
-        except ConditionError as error:
-            term = ("rules", i, effect, "when")
-            where = document.where((*at, *term)) if document else None
-            problems.append(Problem(error.message, error.remedy, where, ".".join(str(step) for step in term)))
+            rules.append(compile_rule(policy.policy, i + 1, rule, known or {}, during))
+        except (ConditionError, KeyError) as error:
+            if isinstance(error, ConditionError):
+                term, message, remedy = "when", error.message, error.remedy
+            else:
+                term, message = "approvers", f"there are no approvers `{error.args[0]}`"
+                remedy = "name a group under `approvers` in the stack file"
+            path: yaml.Path = ("rules", i, rule.effect, term)
+            where = document.where((*at, *path)) if document else None
+            problems.append(Problem(message, remedy, where, ".".join(str(step) for step in path)))
     return rules, problems
 
 
+def approved_by(terms: HoldTerms) -> str:
+    """`someone of `dba` approved`, `2 of `dba`, `leads` approved`."""
+    who = ", ".join(f"`{name}`" for name in terms.approver_names)
+    return f"{'someone' if terms.quorum == 1 else terms.quorum} of {who} approved"
+
+
 def summary(rules: Iterable[CompiledRule], limit: int = 300) -> str:
-    """What the allow rules let through, for people and models: `read` on `public.*`; … (shortened to `limit`)."""
+    """What the rules let through, for people and models: `read` on `public.*`; … (shortened to `limit`)."""
     parts: list[str] = []
     for rule in rules:
-        if rule.effect is not Effect.ALLOW:
+        if rule.effect is Effect.DENY:
             continue
         classes = ", ".join(f"`{c}`" for c in sorted(rule.classes or ())) or "everything"
         if rule.functions is not None:
             parts.append("calling " + ", ".join(f"`{p.text}`" for p in rule.functions))
-        elif rule.relations is not None:
-            parts.append(f"{classes} on " + ", ".join(f"`{p.text}`" for p in rule.relations))
+        elif rule.relations is not None or rule.columns is not None:
+            parts.append(f"{classes} on " + ", ".join(f"`{p.text}`" for p in rule.relations or rule.columns or ()))
         else:
             parts.append(classes)
         if rule.condition is not None:
             parts[-1] += f" when {rule.condition.source}"
+        if rule.during or rule.policy_during:
+            parts[-1] += f" at {' or '.join(w.text for w in rule.during or rule.policy_during)}"
+        if rule.terms is not None:
+            parts[-1] += f" once {approved_by(rule.terms)}"
     text = "; ".join(dict.fromkeys(parts))
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,15 +1,17 @@
 """The decision: one operation in, one verdict out.
 
 How this works: each statement of the operation becomes aspects (`operation.py`). The built-in part comes first
-(`plumbing.py`), then `deny` rules, then every aspect must be covered by some `allow` rule, then the masks have their
-say (`masking/plan.py`). The first statement that is denied decides. Everything here is pure; `decide_text` adds the
-parser and a cache of verdicts, which lives and dies with its `TargetPolicy`, so a new bundle starts with none.
+(`plumbing.py`), then `deny` rules, then every aspect must be covered by some `allow` or `hold` rule, then the masks
+have their say (`masking/plan.py`). The first statement that is denied decides. If none is, and a `hold` rule meets
+anything (or covers what no `allow` does), the whole operation is held, under the strictest terms of all such rules.
+Everything here is pure; `decide_text` adds the parser and a cache of verdicts, which lives and dies with its
+`TargetPolicy`, so a new bundle starts with none.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,7 +19,7 @@ from wicketgate_gateway.contract.verdict import Effect, Verdict
 from wicketgate_gateway.masking.masks import Masks
 from wicketgate_gateway.masking.plan import MaskPlan, plan_for, refusal
 from wicketgate_gateway.policy import plumbing
-from wicketgate_gateway.policy.compile import CompiledRule, summary
+from wicketgate_gateway.policy.compile import CompiledRule, approved_by, merged, summary
 from wicketgate_gateway.policy.conditions import Outcome, activation
 from wicketgate_gateway.policy.decision import Decision, Record, Subject, VerdictCache
 from wicketgate_gateway.policy.names import Name
@@ -56,24 +58,41 @@ class TargetPolicy:
         self.record = record
         self.subject = subject
         self.digest = digest
-        self._clock = clock
+        self.clock = clock
         self.rules = tuple(sorted(rules, key=lambda rule: (rule.policy, rule.number)))
-        self._allow = tuple(rule for rule in self.rules if rule.effect is Effect.ALLOW)
+        self._allow = tuple(rule for rule in self.rules if rule.effect is not Effect.DENY)
+        self._hold = tuple(rule for rule in self.rules if rule.effect is Effect.HOLD)
         self._deny = tuple(rule for rule in self.rules if rule.effect is Effect.DENY)
         conditions = [rule.condition for rule in self.rules if rule.condition is not None]
         self.reads_text = any(condition.reads_text for condition in conditions)
         """Whether a verdict may hang on the literals of a text."""
         self.reads_time = any(condition.reads_time for condition in conditions)
         """Whether a verdict may hang on the time: then none is cached."""
+        self._windowed = tuple(rule for rule in self.rules if rule.during or rule.policy_during)
+        self.timed = self.reads_time or bool(self._windowed)
+        """Whether a verdict may change with the time: see `stamp`."""
         shared = cache is not None and not any(condition.reads_bot for condition in conditions)
         self.cache = cache if cache is not None and shared else VerdictCache()
-        self._covering: dict[tuple[Any, Name | None], tuple[CompiledRule, ...]] = {}
+        self._covering: dict[Aspect, tuple[CompiledRule, ...]] = {}
         self._said = " and ".join(f"`{name}`" for name in self.policies)
+
+    def stamp(self, now: float | None = None) -> object:
+        """A verdict holds as long as this is equal: which time windows are open. Equal to nothing if conditions ask for
+        the time."""
+        if self.reads_time:
+            return object()
+        return self._open(self.clock() if now is None else now) if self.timed else ()
+
+    def _open(self, now: float) -> tuple[int, ...]:
+        return tuple(rule.in_force(now) + 2 * rule.gives(now) for rule in self._windowed)
 
     # --- the decision ------------------------------------------------------------------------------------------------
 
-    def decide(self, statements: Sequence[Facts], text: str, session: SessionFacts) -> Verdict:
-        """The verdict on an operation, the statements of `text`; an allowed one carries the mask plan of its answer."""
+    def decide(
+        self, statements: Sequence[Facts], text: str, session: SessionFacts, now: float | None = None
+    ) -> Verdict:
+        """The verdict on an operation, the statements of `text`, at `now`; one that is allowed or held carries the mask
+        plan of its answer."""
         if not statements:
             return self._verdict("builtin:empty")
         operation: list[list[Statement]] = []
@@ -81,12 +100,15 @@ class TargetPolicy:
             group, refused = self._with_named(facts, session)
             if refused is not None:
                 return self._placed(refused, facts, number, len(statements))
-            operation.append([statement_of(f, session, text if f is facts else "") for f in group])
-        tester = _Conditions(self, [s for group in operation for s in group], text)
+            operation.append([statement_of(f, session) for f in group])
+        tester = _Conditions(
+            self, [s for group in operation for s in group], text, self.clock() if now is None else now
+        )
         rule = ""
+        holding: dict[CompiledRule, Aspect | Name] = {}
         for number, group in enumerate(operation, 1):
             for statement in group:
-                verdict = self._decide_one(statement, session, tester)
+                verdict = self._decide_one(statement, session, tester, holding)
                 if not verdict.allowed:
                     return self._placed(verdict, statements[number - 1], number, len(statements))
                 if not rule or rule.startswith("builtin:"):
@@ -99,7 +121,7 @@ class TargetPolicy:
                     verdict = self._denied("builtin:masked-flow", "masked-flow", *said)
                     return self._placed(verdict, statements[number - 1], number, len(statements))
             plan = plan_for(self.masks, operation, session)
-        return self._verdict(rule, plan)
+        return self._held(holding, statements, plan) if holding else self._verdict(rule, plan)
 
     def mask_plan(self, statements: Sequence[Facts], session: SessionFacts) -> MaskPlan | None:
         """How the answer to these statements is masked; None if the target has no masks."""
@@ -128,7 +150,13 @@ class TargetPolicy:
             part = part.inner
         return group, None
 
-    def _decide_one(self, statement: Statement, session: SessionFacts, tester: _Conditions) -> Verdict:
+    def _decide_one(
+        self,
+        statement: Statement,
+        session: SessionFacts,
+        tester: _Conditions,
+        holding: dict[CompiledRule, Aspect | Name],
+    ) -> Verdict:
         facts, path = statement.facts, session.path
         if facts.kind is StatementKind.OTHER or C.OTHER in facts.classes:
             return self._denied(
@@ -144,7 +172,8 @@ class TargetPolicy:
         refused = self._denied_by_rule(statement, tester)
         if refused is not None:
             return refused
-        return self._allowed_by_rules(statement, path, tester)
+        verdict = self._allowed_by_rules(statement, path, tester, holding)
+        return self._met_by_holds(statement, tester, holding) or verdict if verdict.allowed else verdict
 
     def _unresolved(self, statement: Statement) -> Verdict:
         name = statement.unresolved[0]
@@ -165,21 +194,73 @@ class TargetPolicy:
             if outcome is Outcome.ERROR:
                 return self._condition_error(rule)
             if outcome is Outcome.TRUE:
-                what = str(met) if isinstance(met, Aspect) else f"`{met}`"
+                what = _met(met)
                 because = f": {rule.because}" if rule.because else ""
                 return self._denied(
                     rule.label, "denied-by-rule", f"rule `{rule.label}` denies {what}{because}", self._remedy()
                 )
         return None
 
-    def _allowed_by_rules(self, statement: Statement, path: tuple[str, ...], tester: _Conditions) -> Verdict:
+    def _met_by_holds(
+        self, statement: Statement, tester: _Conditions, holding: dict[CompiledRule, Aspect | Name]
+    ) -> Verdict | None:
+        for rule in self._hold:
+            met = rule.meets(statement)
+            outcome = Outcome.FALSE if met is None else tester.test(rule)
+            if outcome is Outcome.ERROR:
+                return self._condition_error(rule)
+            if outcome is Outcome.TRUE and met is not None:
+                holding.setdefault(rule, met)
+        return None
+
+    def _held(
+        self, holding: dict[CompiledRule, Aspect | Name], statements: Sequence[Facts], plan: MaskPlan | None
+    ) -> Verdict:
+        rules = sorted(holding, key=lambda rule: (rule.policy, rule.number))
+        terms = merged([rule.terms for rule in rules if rule.terms is not None])
+        for facts in statements:
+            remedy = _hidden(facts)
+            if remedy:
+                return self._denied(
+                    terms.rule,
+                    "hold-not-showable",
+                    f"`{terms.rule}` holds this for approval, and `{facts.kind.value}` does not show what it does",
+                    remedy,
+                )
+        if not terms.approver_groups:
+            return self._denied(
+                terms.rule,
+                "hold-unanswerable",
+                f"`{terms.rule}` hold this, and no group may approve for all of them",
+                "do what each of them holds in an operation of its own, or name one group in all of these rules",
+            )
+        rule = rules[0]
+        because = f": {rule.because}" if rule.because else ""
+        return Verdict(
+            Effect.HOLD,
+            terms.rule,
+            f"rule `{rule.label}` holds {_met(holding[rule])} for approval{because}",
+            f"it goes on when {approved_by(terms)}",
+            "approval-needed",
+            plan,
+            self.record.level.value,
+            terms,
+        )
+
+    def _allowed_by_rules(
+        self,
+        statement: Statement,
+        path: tuple[str, ...],
+        tester: _Conditions,
+        holding: dict[CompiledRule, Aspect | Name],
+    ) -> Verdict:
         first: str = ""
         uncovered: Aspect | Name | None = None
         for aspect in statement.aspects:
             if not aspect.required:
                 continue
             label, refused = self._first_true(
-                (rule for rule in self._covers(aspect) if rule.concerns(statement, path)), tester
+                (rule for rule in self._covers(aspect) if rule.concerns(statement, path)), tester, aspect, holding
             )
             if refused is not None:
                 return refused
@@ -188,7 +269,10 @@ class TargetPolicy:
             first = first or label or ""
         for function in sorted(statement.functions):
             label, refused = self._first_true(
-                (rule for rule in self._allow if rule.covers_function(function, statement, path)), tester
+                (rule for rule in self._allow if rule.covers_function(function, statement, path)),
+                tester,
+                function,
+                holding,
             )
             if refused is not None:
                 return refused
@@ -197,7 +281,10 @@ class TargetPolicy:
             first = first or label or ""
         if uncovered is not None:
             what = str(uncovered) if isinstance(uncovered, Aspect) else f"calling `{uncovered}`"
-            return self._denied("default", "not-allowed", f"no rule of {self._said} allows {what}", self._remedy())
+            when = "" if not tester.closed else " at this time"
+            return self._denied(
+                "default", "not-allowed", f"no rule of {self._said} allows {what}{when}", self._remedy()
+            )
         if first:
             return self._verdict(first)
         kind = statement.facts.kind
@@ -212,24 +299,38 @@ class TargetPolicy:
             "use plain SELECT, INSERT, UPDATE, DELETE",
         )  # fmt: skip
 
-    def _first_true(self, rules: Iterable[CompiledRule], tester: _Conditions) -> tuple[str | None, Verdict | None]:
-        # Every condition that could matter is evaluated, so that the order of rules decides nothing.
-        found: str | None = None
+    def _first_true(
+        self,
+        rules: Iterable[CompiledRule],
+        tester: _Conditions,
+        what: Aspect | Name,
+        holding: dict[CompiledRule, Aspect | Name],
+    ) -> tuple[str | None, Verdict | None]:
+        # Every condition that could matter is evaluated, so that the order of rules decides nothing. What no `allow`
+        # covers but a `hold` does is held, also where that rule does not meet it (`SELECT 1` has no relation).
+        allowed: str | None = None
+        holds: list[CompiledRule] = []
         for rule in rules:
-            outcome = tester.test(rule)
+            outcome = tester.covers(rule)
             if outcome is Outcome.ERROR:
                 return None, self._condition_error(rule)
-            if outcome is Outcome.TRUE and found is None:
-                found = rule.label
-        return found, None
+            if outcome is not Outcome.TRUE:
+                continue
+            if rule.effect is Effect.HOLD:
+                holds.append(rule)
+            else:
+                allowed = allowed or rule.label
+        if allowed is None:
+            for rule in holds:
+                holding.setdefault(rule, what)
+        return allowed or (holds[0].label if holds else None), None
 
     def _covers(self, aspect: Aspect) -> tuple[CompiledRule, ...]:
-        key = (aspect.cls, aspect.relation)
-        found = self._covering.get(key)
+        found = self._covering.get(aspect)
         if found is None:
             if len(self._covering) >= 8192:
                 self._covering.clear()
-            found = self._covering[key] = tuple(rule for rule in self._allow if rule.covers(aspect))
+            found = self._covering[aspect] = tuple(rule for rule in self._allow if rule.covers(aspect))
         return found
 
     # --- verdicts ----------------------------------------------------------------------------------------------------
@@ -265,16 +366,27 @@ class _Conditions:
     policy: TargetPolicy
     statements: list[Statement]
     text: str
+    now: float
+    closed: bool = False
+    """Whether a rule that would have covered something did not because of the time."""
     _activation: Any = None
     _known: dict[int, Outcome] = field(default_factory=dict[int, Outcome])
 
+    def covers(self, rule: CompiledRule) -> Outcome:
+        if not rule.gives(self.now):
+            self.closed = True
+            return Outcome.FALSE
+        return self.test(rule)
+
     def test(self, rule: CompiledRule) -> Outcome:
+        if not rule.in_force(self.now):
+            return Outcome.FALSE
         if rule.condition is None:
             return Outcome.TRUE
         found = self._known.get(id(rule))
         if found is None:
             if self._activation is None:
-                self._activation = activation(self._values(), self.policy._clock())
+                self._activation = activation(self._values(), self.now)
             found = self._known[id(rule)] = rule.condition.test(self._activation)
         return found
 
@@ -295,27 +407,56 @@ class _Conditions:
         }
 
 
-def decide_text(policy: TargetPolicy, text: str, session: SessionFacts) -> Decision:
+def _met(met: Aspect | Name) -> str:
+    return str(met) if isinstance(met, Aspect) else f"`{met}`"
+
+
+_HIDDEN: Mapping[StatementKind, str] = {
+    StatementKind.EXECUTE: "send the statement itself, not its name",
+    StatementKind.PREPARE: "send the statement itself, or prepare it by the protocol (Parse)",
+    StatementKind.DECLARE_CURSOR: "send the query itself",
+    StatementKind.FETCH: "send the query itself",
+    StatementKind.COPY_IN: "use INSERT, which shows its rows",
+}
+"""What an approver could not see the meaning of, and what to send instead."""
+
+
+def _hidden(facts: Facts) -> str:
+    part: Facts | None = facts
+    while part is not None:
+        if part.kind in _HIDDEN:
+            return _HIDDEN[part.kind]
+        if C.PREPARED in part.classes:
+            return _HIDDEN[StatementKind.EXECUTE]
+        part = part.inner
+    return ""
+
+
+def decide_text(policy: TargetPolicy, text: str, session: SessionFacts, now: float | None = None) -> Decision:
     """Parse and decide one operation, or find it in the policy's cache.
 
     What cannot be parsed is denied with the parser's own code. The cache is keyed by all of the session that a verdict
     can depend on, and by the text: without its literals where none of them can change what the statements do and no
-    condition looks at them. What runs a statement by name and what asks for the time is never cached.
+    condition looks at them. What runs a statement by name and what asks for the time is never cached; time windows are
+    part of the key. `now` is in seconds since 1970; left out, the policy's clock says it.
     """
+    if now is None and policy.timed:
+        now = policy.clock()  # once, so that what is kept is kept under the windows that it was decided under
     if len(text) > CACHED_TEXT or policy.reads_time:
-        return _decide(policy, text, session)
+        return _decide(policy, text, session, now)
     cache, path, index = policy.cache, session.search_path, session.index
-    exact: object = (text, path, index)
+    times = policy.stamp(now)
+    exact: object = (text, path, index, times)
     found = cache.recent(exact)
     if found is not None:
         return found
     stripped = None if policy.reads_text else _stripped(text)
-    key: object = exact if stripped is None else (stripped, path, index)
+    key: object = exact if stripped is None else (stripped, path, index, times)
     # A text whose literals matter is kept under its own key.
     found = cache.find(key, exact) or (cache.find(exact, exact) if key is not exact else None)
     if found is not None:
         return found
-    decision = _decide(policy, text, session)
+    decision = _decide(policy, text, session, now)
     if decision.cacheable:
         if any(facts.literals_matter for facts in decision.statements):
             key = exact
@@ -330,7 +471,7 @@ def _stripped(text: str) -> bytes | None:
         return None
 
 
-def _decide(policy: TargetPolicy, text: str, session: SessionFacts) -> Decision:
+def _decide(policy: TargetPolicy, text: str, session: SessionFacts, now: float | None) -> Decision:
     try:
         statements = analyze(text).statements
     except SqlError as error:
@@ -344,7 +485,7 @@ def _decide(policy: TargetPolicy, text: str, session: SessionFacts) -> Decision:
                 record=policy.record.level.value,
             )
         )
-    verdict = policy.decide(statements, text, session)
+    verdict = policy.decide(statements, text, session, now)
     return Decision(
         verdict,
         statements,

@@ -37,7 +37,7 @@ class PolicySet:
             if policy.policy in self._rules:
                 where = document.where((*at, "policy")) if document else None
                 problems.append(Problem("two policies have this name", "rename one", where, policy.policy))
-            self._rules[policy.policy], found = compile_policy(policy, document, at)
+            self._rules[policy.policy], found = compile_policy(policy, document, at, bundle.approvers)
             problems += found
         problems += _ambiguous_groups(bundle, document)
         if problems:

@@ -25,7 +25,7 @@ from wicketgate_gateway.policy.names import (
     search_path,
 )
 from wicketgate_gateway.wire.postgres.sql import builtins
-from wicketgate_gateway.wire.postgres.sql.model import Facts, FunctionName, StatementKind
+from wicketgate_gateway.wire.postgres.sql.model import Facts, FunctionName, RelationName, StatementKind
 from wicketgate_gateway.wire.postgres.sql.model import StatementClass as C
 
 EXPLICIT = frozenset({StatementClass.GRANT, StatementClass.PROCEDURAL, StatementClass.FILE})
@@ -87,6 +87,8 @@ class Aspect:
     cls: StatementClass
     relation: Name | None
     required: bool = True
+    columns: frozenset[str] | None = None
+    """What UPDATE sets, if nothing else changes the relation; None: whole rows, or not a `write`."""
 
     def __str__(self) -> str:
         return f"`{self.cls}`" + (f" on `{self.relation}`" if self.relation else "")
@@ -113,8 +115,8 @@ class Statement:
         return frozenset(aspect.cls for aspect in self.aspects if aspect.required)
 
 
-def statement_of(facts: Facts, session: SessionFacts, text: str = "") -> Statement:
-    """The aspects of one statement; `text` is the operation that `facts.start` points into."""
+def statement_of(facts: Facts, session: SessionFacts) -> Statement:
+    """The aspects of one statement."""
     index, path = session.index, session.path
     reads = {name: resolve_relation(name, path, index) for name in facts.reads}
     writes = {name: resolve_relation(name, path, index) for name in facts.writes}
@@ -124,7 +126,7 @@ def statement_of(facts: Facts, session: SessionFacts, text: str = "") -> Stateme
     functions, called = _functions(facts, read | written, path, index)
     return Statement(
         facts,
-        tuple(_aspects(facts, read, written, index, text)),
+        tuple(_aspects(facts, read, written, index, _set_columns(facts, writes))),
         functions,
         called,
         frozenset(_mentioned(facts, read | written, index)),
@@ -142,6 +144,8 @@ def classes_of(facts: Facts) -> dict[StatementClass, bool]:
             continue
         if cls is C.SESSION and facts.kind in (StatementKind.DISCARD, StatementKind.DEALLOCATE):
             continue
+        if cls is C.NOTIFY and facts.kind is StatementKind.UNLISTEN:
+            needed = False
         if cls is C.SESSION and facts.kind is StatementKind.SET and plumbing.only_safe_settings(facts):
             needed = False
         mapped = _mapped(cls, facts.kind)
@@ -170,16 +174,21 @@ _ON_WRITTEN = (
 
 
 def _aspects(
-    facts: Facts, read: set[Name], written: set[Name], index: CatalogueIndex | None, text: str
+    facts: Facts,
+    read: set[Name],
+    written: set[Name],
+    index: CatalogueIndex | None,
+    columns: Mapping[Name, frozenset[str]],
 ) -> list[Aspect]:
     classes = classes_of(facts)
-    if facts.kind is StatementKind.LISTEN and plumbing.is_unlisten(facts, text):
-        classes[StatementClass.MESSAGING] = False
     pairs = {(StatementClass.READ, name) for name in read}
     if C.LOCK in facts.classes and facts.kind is not StatementKind.LOCK:
         pairs |= {(StatementClass.WRITE, name) for name in read}
     pairs |= {(cls, name) for cls in _ON_WRITTEN if cls in classes for name in written}
-    aspects = [Aspect(cls, name, classes.get(cls, True)) for cls, name in pairs]
+    aspects = [
+        Aspect(cls, name, classes.get(cls, True), columns.get(name) if cls is StatementClass.WRITE else None)
+        for cls, name in pairs
+    ]
     used = {cls for cls, _ in pairs}
     aspects += [Aspect(cls, None, needed) for cls, needed in classes.items() if cls not in used]
     if index is not None:
@@ -187,6 +196,20 @@ def _aspects(
         indirect = {(cls, base) for cls, name in pairs for base in related(name, index)} - direct
         aspects += [Aspect(cls, base, required=False) for cls, base in indirect]
     return sorted(aspects, key=_order)
+
+
+def _set_columns(facts: Facts, writes: Mapping[RelationName, Name | None]) -> dict[Name, frozenset[str]]:
+    # A relation may be written under two names; each must be by UPDATE alone.
+    found: dict[Name, set[str]] = {}
+    whole: set[Name] = set()
+    for written, name in writes.items():
+        columns = {column for relation, column in facts.assigned if relation == written}
+        if name is None:
+            continue
+        if not columns or None in columns:
+            whole.add(name)
+        found.setdefault(name, set()).update(column for column in columns if column is not None)
+    return {name: frozenset(columns) for name, columns in found.items() if name not in whole}
 
 
 def _order(aspect: Aspect) -> tuple[str, bool, str, bool]:

@@ -1,8 +1,8 @@
 """What every client needs, and what no policy can give: the built-in part of each decision.
 
-Allowed for every bot that has a policy on the target: transactions, cursors, SHOW, DEALLOCATE, DISCARD, and the
-settings of `SAFE_SETTINGS`. Denied whatever policies say: changing what the gateway pinned, because a text means what
-the parser says only under `standard_conforming_strings=on`, `client_encoding=UTF8` and the pinned `search_path`.
+Allowed for every bot that has a policy on the target: transactions, cursors, SHOW, DEALLOCATE, DISCARD, UNLISTEN, and
+the settings of `SAFE_SETTINGS`. Denied whatever policies say: changing what the gateway pinned, because a text means
+what the parser says only under `standard_conforming_strings=on`, `client_encoding=UTF8` and the pinned `search_path`.
 
 `search_path` may be narrowed to nothing or to `pg_catalog` (pg_dump does so) and set to its pinned value. Narrowed, an
 unqualified name can only mean less than policies take it for: a system relation stays one, everything else fails.
@@ -23,6 +23,7 @@ PLUMBING: dict[StatementKind, str] = {
     StatementKind.DISCARD: "session",
     StatementKind.FETCH: "cursor",
     StatementKind.CLOSE_CURSOR: "cursor",
+    StatementKind.UNLISTEN: "session",
 }
 """Statements whose own classes need no rule, and the name of the rule that allows them (`builtin:NAME`)."""
 
@@ -30,9 +31,10 @@ SAFE_SETTINGS = re.compile(
     r"application_name|bytea_output|client_min_messages|datestyle|default_transaction_(?:deferrable|isolation|read_only)"
     r"|enable_\w+|extra_float_digits|geqo|idle_in_transaction_session_timeout|idle_session_timeout|intervalstyle|jit"
     r"|lock_timeout|plan_cache_mode|statement_timeout|timezone|transaction_(?:deferrable|isolation|read_only)"
-    r"|transaction_timeout"
+    r"|transaction_timeout|wicketgate\.reason"
 )
-"""Settings that change neither what a statement means nor what it may do."""
+"""Settings that change neither what a statement means nor what it may do. `wicketgate.reason` is ours: why the bot asks
+for what is held."""
 
 PINNED_SETTINGS = frozenset(
     {
@@ -95,8 +97,3 @@ def is_safe_function(name: FunctionName, facts: Facts) -> bool:
     if name.name == "set_config":
         return bool(facts.settings) and only_safe_settings(facts)
     return name.name in SAFE_FUNCTIONS
-
-
-def is_unlisten(facts: Facts, text: str) -> bool:
-    """Whether a statement of kind `listen` is UNLISTEN, which only gives up what the session took."""
-    return text.encode()[facts.start : facts.start + 8].lower() == b"unlisten"

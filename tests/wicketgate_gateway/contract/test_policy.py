@@ -60,7 +60,29 @@ WRONG = {
     HEAD + "rules: [{}]": "exactly one of `allow`, `hold`, `deny`",
     HEAD + "rules: [{allow: {sql: {statements: read}}, deny: {sql: {statements: read}}}]": "exactly one of",
     HEAD + "rules: [{hold: {sql: {statements: write}}}]": "`rules.0.hold.approvers`: missing",
+    HEAD + "rules: [{hold: {sql: {statements: write}, approvers: {groups: []}}}]": "at least 1 item",
+    HEAD + "rules: [{hold: {sql: {statements: write}, approvers: }}]": "`approvers` has no value",
+    HEAD + "rules: [{hold: {sql: {statements: write}, approvers: {groups: a, quorum: 0}}}]": "greater than or equal",
+    HEAD + "rules: [{hold: {sql: {statements: write}, approvers: {groups: a}, once: false}}]": "says not how long",
+    HEAD + "rules: [{hold: {sql: {statements: write}, approvers: {groups: a}, once: true, for: 1h}}]": "exclude each",
+    HEAD + "rules: [{hold: {sql: {statements: write}, approvers: {groups: a}, for: 25h}}]": "from 1 to 86400 seconds",
+    HEAD + "rules: [{hold: {sql: {statements: write}, approvers: {groups: a}, within: 0s}}]": "from 1 to",
+    HEAD + "rules: [{hold: {sql: {statements: write}, approvers: {groups: a}, wait: 11m}}]": "from 0 to 600 seconds",
+    HEAD + "rules: [{hold: {sql: {statements: write}, approvers: {groups: a}, reason: yes}}]": "`rules.0.hold.reason`",
+    HEAD
+    + "rules: [{hold: {sql: {statements: file, relations: a.b}, approvers: {groups: a}}}]": "hold it in a rule of its",
+    HEAD + "rules: [{allow: {sql: {statements: read, columns: a.b.c}}}]": "needs `statements: write`",
+    HEAD + "rules: [{allow: {sql: {statements: write, relations: a.b, columns: a.b.c}}}]": "stands alone with",
+    HEAD + "during: {days: [mon-foo]}\n" + "rules: [{allow: {sql: {statements: read}}}]": "`mon-foo` is not a day",
+    HEAD + 'during: {from: "08:00"}\n' + "rules: [{allow: {sql: {statements: read}}}]": "`from` and `to` go together",
+    HEAD + "during: {from: 8:00, to: 9:00}\n" + "rules: [{allow: {sql: {statements: read}}}]": "not a time of day",
+    HEAD + "during: {zone: UTC}\n" + "rules: [{allow: {sql: {statements: read}}}]": "needs `days`",
+    HEAD + "during: {days: mon, zone: Mars/Base}\n" + "rules: [{allow: {sql: {statements: read}}}]": "not a time zone",
+    HEAD + "during: {days: mon, zone: ../../etc/x}\n" + "rules: [{allow: {sql: {statements: read}}}]": "not a time",
+    HEAD + "during: []\n" + "rules: [{allow: {sql: {statements: read}}}]": "at least 1 item",
+    HEAD + "subjects: {}\n" + "rules: [{allow: {sql: {statements: read}}}]": "needs `groups` or `bots`",
     # What is left blank would not limit the rule.
+    HEAD + "rules: [{allow: {sql: {statements: read}, during: }}]": "`during` has no value",
     HEAD + "rules: [{allow: {sql: {statements: read, relations: }}}]": "`relations` has no value",
     HEAD + "rules: [{allow: {sql: {statements: ~, relations: a.b}}}]": "`statements` has no value",
     HEAD + "rules: [{allow: {sql: {statements: read}, when: }}]": "`when` has no value",
@@ -142,3 +164,45 @@ def test_ids_in_a_bundle_are_lowercase_uuids():
     text = bundle().render().replace(ID + '": "reviewers"', 'REVIEWERS": "reviewers"')
     with pytest.raises(DocumentError, match="not an object id"):
         model.validate(Bundle, yaml.parse(text, "bundle.json"))
+
+
+def test_a_hold_with_all_its_terms():
+    hold = (
+        read(
+            HEAD
+            + """
+rules:
+  - hold:
+      sql: {statements: ddl}
+      approvers: {groups: [dba, leads], quorum: 2}
+      within: 30m
+      useWithin: 5m
+      wait: 2m
+      reason: required
+      once: true
+      count: rollback
+"""
+        )
+        .rules[0]
+        .hold
+    )
+    assert hold is not None
+    assert (hold.approvers.groups, hold.approvers.quorum) == (["dba", "leads"], 2)
+    assert (hold.within, hold.use_within, hold.wait, hold.reuse) == ("30m", "5m", "2m", None)
+    assert (hold.reason, hold.count) == ("required", "rollback")
+
+
+def test_subjects_and_windows():
+    policy = read(
+        HEAD
+        + """
+subjects: {groups: reviewers, bots: [nightly]}
+during: {days: mon-fri, from: "22:00", to: "06:00"}
+rules: [{allow: {sql: {statements: read}}}]
+"""
+    )
+    assert policy.subjects is not None
+    assert (policy.subjects.groups, policy.subjects.bots) == (["reviewers"], ["nightly"])
+    assert policy.during is not None
+    assert policy.during[0].weekdays == {0, 1, 2, 3, 4}
+    assert model.validate(Policy, yaml.Document("x", policy.document())) == policy

@@ -374,6 +374,19 @@ SELECT to_tsvector(email) FROM customers
 SELECT pg_typeof(email), quote_literal(email) FROM customers
 SELECT e FROM (SELECT unnest(array_agg(email)) e FROM customers) s
 SELECT encode(email::bytea, 'escape') FROM customers
+UPDATE customers SET email = email || 'x' RETURNING name
+UPDATE customers SET email = 'x', city = email RETURNING city
+UPDATE customers SET (email, city) = (city, email); SELECT city FROM customers
+UPDATE customers SET email = 'x' RETURNING old.email
+UPDATE customers SET email = 'x' RETURNING old::text
+UPDATE customers SET email = 'x' RETURNING with_old.email || '' AS name
+UPDATE orders SET item = c.email FROM customers c RETURNING item
+INSERT INTO customers (id, name, email) SELECT 3, email, 'x' FROM customers; SELECT name FROM customers
+INSERT INTO made (id, email) VALUES (2, 'x') RETURNING (SELECT domain FROM made LIMIT 1)
+MERGE INTO customers c USING orders o ON true WHEN MATCHED THEN UPDATE SET email = 'x', city = c.email; TABLE customers
+WITH x AS (UPDATE customers SET email = 'x' RETURNING *) SELECT x::text FROM x
+UPDATE customers SET email = NULL, id = 1 WHERE id = 9
+UPDATE customers SET email = 'x' WHERE name = 'Ann' AND id / 0 = 1
 """.strip().splitlines()
 
 

@@ -514,9 +514,9 @@ class TestConditions:
 
     def test_what_depends_on_the_time_is_not_cached(self, decider):
         gate = decider("rules: [{allow: {sql: {statements: read}, when: 'now.getHours() < 12'}}]")
-        gate.policy._clock = lambda: 8 * 3600.0
+        gate.policy.clock = lambda: 8 * 3600.0
         assert gate.allows("SELECT 1")
-        gate.policy._clock = lambda: 20 * 3600.0
+        gate.policy.clock = lambda: 20 * 3600.0
         assert not gate.allows("SELECT 1")
 
     def test_what_depends_on_the_text_is_not_cached_without_its_literals(self, decider):
@@ -635,3 +635,52 @@ def test_statements_together_are_allowed_only_if_each_is(decider, rules, texts):
 
 def test_the_fixture_catalogue_is_what_the_quickstart_has(orders: Catalogue):
     assert [r.name for r in orders.relations] == ["customers", "orders", "api_keys"]
+
+
+class TestColumnsThatMayBeSet:
+    RULES = """
+rules:
+  - allow: {sql: {statements: read, relations: [public.*]}}
+  - allow: {sql: {statements: write, columns: [public.orders.status, public.orders.item]}}
+"""
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "UPDATE orders SET amount = 0",
+            "UPDATE orders SET status = 'x', amount = 0",
+            "UPDATE orders SET (status, amount) = ('x', 0)",
+            "UPDATE customers SET city = 'x'",
+            "UPDATE secret.orders SET status = 'x'",
+            "INSERT INTO orders (status) VALUES ('x')",
+            "INSERT INTO orders (status) VALUES ('x') ON CONFLICT (id) DO UPDATE SET status = 'x'",
+            "DELETE FROM orders",
+            "TRUNCATE orders",
+            "COPY orders (status) FROM STDIN",
+            "SELECT * FROM orders FOR UPDATE",
+            "MERGE INTO orders o USING customers c ON true WHEN MATCHED THEN DELETE",
+            "WITH x AS (UPDATE orders SET status = 'x' RETURNING id) DELETE FROM orders",
+            "UPDATE orders SET status = 'x'; UPDATE orders SET amount = 0",
+            "EXPLAIN ANALYZE UPDATE orders SET amount = 0",
+            "UPDATE orders SET status = nextval('orders_id_seq')",
+        ],
+    )
+    def test_nothing_else(self, decider, text: str):
+        assert not decider(self.RULES).allows(text)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "UPDATE orders SET status = 'x' WHERE id = 1",
+            "UPDATE public.orders o SET item = 'x', status = 'y' FROM customers c WHERE c.id = o.customer_id",
+            "WITH x AS (UPDATE orders SET status = 'x' RETURNING id) SELECT * FROM x",
+            "MERGE INTO orders o USING customers c ON true WHEN MATCHED THEN UPDATE SET status = 'x'",
+            "MERGE INTO orders o USING orders c ON true WHEN NOT MATCHED BY SOURCE THEN UPDATE SET status = 'x'",
+        ],
+    )
+    def test_these(self, decider, text: str):
+        assert decider(self.RULES).allows(text)
+
+    def test_what_the_bot_is_told(self, decider):
+        remedy = decider(self.RULES)("DELETE FROM orders").verdict.remedy
+        assert "`write` on `public.orders.status`, `public.orders.item`" in remedy

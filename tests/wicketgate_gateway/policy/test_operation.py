@@ -6,7 +6,7 @@ from wicketgate_gateway.wire.postgres.sql.facts import analyze
 
 
 def statement(text: str, catalogue=None):
-    return statement_of(analyze(text).statements[0], SessionFacts(catalogue=catalogue), text)
+    return statement_of(analyze(text).statements[0], SessionFacts(catalogue=catalogue))
 
 
 def required(text: str, catalogue=None) -> set[tuple[str, str | None]]:
@@ -136,3 +136,34 @@ def test_columns_mentioned_through_views(make_catalogue):
     assert (("public", "v"), "x") in mentioned
     assert (("public", "v"), None) not in mentioned
     assert (("public", "v"), None) in statement("SELECT * FROM v", catalogue).mentioned
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("UPDATE orders SET status = 'x', item = 'y' WHERE amount > 1", {"status", "item"}),
+        ("UPDATE public.orders o SET (status, item) = (SELECT 'x', 'y')", {"status", "item"}),
+        ("WITH x AS (UPDATE orders SET status = 'x' RETURNING id) SELECT * FROM x", {"status"}),
+        ("PREPARE p AS UPDATE orders SET status = $1", {"status"}),
+        ("EXPLAIN ANALYZE UPDATE orders SET status = 'x'", {"status"}),
+        ("MERGE INTO orders o USING customers c ON true WHEN MATCHED THEN UPDATE SET item = 'x'", {"item"}),
+        # Whatever changes more than the columns of rows that are there changes whole rows.
+        ("INSERT INTO orders (status) VALUES ('x')", None),
+        ("INSERT INTO orders (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET status = 'x'", None),
+        ("DELETE FROM orders", None),
+        ("TRUNCATE orders", None),
+        ("COPY orders (status) FROM STDIN", None),
+        ("SELECT * FROM orders FOR UPDATE", None),
+        ("SELECT nextval('orders')", None),
+        ("MERGE INTO orders o USING customers c ON true WHEN MATCHED THEN DELETE", None),
+        ("MERGE INTO orders o USING customers c ON true WHEN NOT MATCHED THEN INSERT (status) VALUES ('x')", None),
+        ("MERGE INTO orders o USING t ON o.id = 1 WHEN MATCHED THEN UPDATE SET id = 1 WHEN MATCHED THEN DELETE", None),
+        ("WITH x AS (UPDATE orders SET status = 'x') DELETE FROM public.orders", None),
+        ("WITH x AS (UPDATE orders SET status = 'x') SELECT nextval('public.orders')", None),
+    ],
+)
+def test_what_update_sets(orders, text: str, columns: set[str] | None):
+    found = [
+        a for a in statement(text, orders).aspects if a.cls == "write" and a.required and a.relation[1] == "orders"
+    ]
+    assert [a.columns for a in found] == [columns]

@@ -1,6 +1,6 @@
 import pytest
 
-from wicketgate_gateway.policy.plumbing import is_pinned, is_safe, is_safe_function, is_unlisten, only_safe_settings
+from wicketgate_gateway.policy.plumbing import is_pinned, is_safe, is_safe_function, only_safe_settings
 from wicketgate_gateway.wire.postgres.sql.facts import analyze
 from wicketgate_gateway.wire.postgres.sql.model import FunctionName
 
@@ -84,16 +84,18 @@ def test_set_config_of_safe_settings_needs_no_rule():
 
 
 @pytest.mark.parametrize(
-    ("text", "gives_up"),
+    ("text", "safe"),
     [
-        ("UNLISTEN *", True),
-        ("unlisten x", True),
-        ("LISTEN unlisten", False),
-        ("/* UNLISTEN */ LISTEN x", False),
-        ("é", None),
+        ("SET wicketgate.reason = 'a customer asked'", True),
+        ("SET SESSION Wicketgate.Reason TO 'x'", True),
+        ("SET LOCAL wicketgate.reason = 'x'", True),
+        ("RESET wicketgate.reason", True),
+        ("SELECT set_config('wicketgate.reason', $1, false)", True),
+        ("SET wicketgate.reasons = 'x'", False),
+        ("SET wicketgate.policy = 'x'", False),
+        ("SET app.reason = 'x'", False),
+        ("SET wicketgatexreason = 'x'", False),
     ],
 )
-def test_unlisten_is_told_from_listen(text: str, gives_up: bool | None):
-    if gives_up is None:
-        text, gives_up = "SELECT 'é'; UNLISTEN *", True
-    assert is_unlisten(analyze(text).statements[-1], text) is gives_up
+def test_a_reason_may_be_given(text: str, safe: bool):
+    assert only_safe_settings(facts(text)) is safe

@@ -225,7 +225,7 @@ def locking(walk: Walk, node: pb.LockingClause, scope: Scope, target: bool) -> N
 def res_target(walk: Walk, node: pb.ResTarget, scope: Scope, target: bool) -> None:
     """A column of INSERT, UPDATE or MERGE. (Output columns, where the name is a label, don't come here.)"""
     if node.name:
-        walk.columns.add(node.name)
+        walk.targets.add(node.name)
     for item in node.indirection:
         if item.WhichOneof("node") == "a_indices":
             walk.push(item, scope)

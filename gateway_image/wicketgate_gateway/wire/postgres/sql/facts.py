@@ -152,6 +152,7 @@ def _planned(inner: Facts) -> Facts:
         operators=inner.operators,
         attribute_functions=inner.attribute_functions,
         columns=inner.columns,
+        taken=inner.taken,
         star=inner.star,
         renames=inner.renames,
         whole_row_candidates=inner.whole_row_candidates,
@@ -170,7 +171,9 @@ def _absorb(walk: Walk, facts: Facts) -> None:
     walk.functions |= facts.functions
     walk.operators |= facts.operators
     walk.attribute_functions |= facts.attribute_functions
-    walk.columns |= facts.columns
+    walk.columns |= facts.taken
+    walk.targets |= facts.columns
+    walk.assigned |= facts.assigned
     walk.single_names |= facts.whole_row_candidates
     walk.aliases |= facts.whole_row_candidates
     walk.types |= facts.types
@@ -214,7 +217,9 @@ def _freeze(
         unknown_functions=frozenset(unknown),
         operators=frozenset(walk.operators),
         attribute_functions=frozenset(walk.attribute_functions),
-        columns=frozenset(walk.columns),
+        columns=frozenset(walk.columns | walk.targets),
+        taken=frozenset(walk.columns),
+        assigned=frozenset(walk.assigned),
         star=walk.star,
         renames=walk.renames,
         whole_row_candidates=frozenset(walk.single_names & walk.aliases),

@@ -60,6 +60,7 @@ class StatementKind(StrEnum):
     CLOSE_CURSOR = "close_cursor"
     LOCK = "lock"
     LISTEN = "listen"
+    UNLISTEN = "unlisten"
     NOTIFY = "notify"
     VACUUM = "vacuum"
     CALL = "call"
@@ -157,7 +158,12 @@ class Facts:
     operators: frozenset[FunctionName] = frozenset()
     # Names after a dot in a column reference that are built-in functions: `u.row_to_json` calls `row_to_json(u)`.
     attribute_functions: frozenset[str] = frozenset()
+    # Column names anywhere in the statement; `taken` are those of them that are not only the target of an assignment.
     columns: frozenset[str] = frozenset()
+    taken: frozenset[str] = frozenset()
+    # For each relation that is written: the columns that UPDATE sets, None for whatever changes whole rows. A written
+    # relation without an entry is changed in another way.
+    assigned: frozenset[tuple[RelationName, str | None]] = frozenset()
     star: bool = False
     # A column list renames a relation's columns (`users AS u (a, b)`): names in `columns` mean nothing then.
     renames: bool = False

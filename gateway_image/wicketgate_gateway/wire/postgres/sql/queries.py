@@ -8,7 +8,7 @@ from postgast import pg_query_pb2 as pb
 
 from wicketgate_gateway.wire.postgres.sql.model import SqlTooLargeError
 from wicketgate_gateway.wire.postgres.sql.model import StatementClass as C
-from wicketgate_gateway.wire.postgres.sql.walk import Scope, Walk, handles, strings
+from wicketgate_gateway.wire.postgres.sql.walk import Scope, Walk, handles, relation_name, strings
 
 _SELECT_SKIP = frozenset({"into_clause", "with_clause", "target_list"})
 _DML_SKIP = frozenset({"relation", "with_clause", "returning_clause", "select_stmt"})
@@ -77,6 +77,7 @@ def _dml(walk: Walk, statement: Any, scope: Scope) -> Scope:
 @handles(pb.InsertStmt)
 def insert(walk: Walk, statement: pb.InsertStmt, scope: Scope, target: bool) -> None:
     """INSERT; `VALUES` alone is no read."""
+    walk.assigned.add((relation_name(statement.relation), None))
     scope = _dml(walk, statement, scope)
     if not statement.HasField("select_stmt"):
         return
@@ -89,10 +90,24 @@ def insert(walk: Walk, statement: pb.InsertStmt, scope: Scope, target: bool) -> 
         walk.push(source, scope)
 
 
-@handles(pb.UpdateStmt, pb.DeleteStmt)
-def update_delete(walk: Walk, statement: Any, scope: Scope, target: bool) -> None:
-    """UPDATE and DELETE."""
+@handles(pb.UpdateStmt)
+def update(walk: Walk, statement: pb.UpdateStmt, scope: Scope, target: bool) -> None:
+    """UPDATE."""
+    _assign(walk, statement, statement.target_list)
     _dml(walk, statement, scope)
+
+
+@handles(pb.DeleteStmt)
+def delete(walk: Walk, statement: pb.DeleteStmt, scope: Scope, target: bool) -> None:
+    """DELETE."""
+    walk.assigned.add((relation_name(statement.relation), None))
+    _dml(walk, statement, scope)
+
+
+def _assign(walk: Walk, statement: Any, targets: Any) -> None:
+    relation = relation_name(statement.relation)
+    for node in targets:
+        walk.assigned.add((relation, node.res_target.name or None))
 
 
 @handles(pb.MergeStmt)
@@ -102,6 +117,10 @@ def merge(walk: Walk, statement: pb.MergeStmt, scope: Scope, target: bool) -> No
     _dml(walk, statement, scope)
     for node in statement.merge_when_clauses:
         clause = node.merge_when_clause
+        if clause.command_type == pb.CMD_UPDATE:
+            _assign(walk, statement, clause.target_list)
+        elif clause.command_type != pb.CMD_NOTHING:
+            walk.assigned.add((relation_name(statement.relation), None))
         if clause.command_type == pb.CMD_INSERT and not clause.target_list:
             walk.star = True
 

@@ -141,7 +141,7 @@ STATEMENTS: dict[str, Row] = {
     "ConstraintsSetStmt": _row(K.TRANSACTION, C.TRANSACTION),
     "LockStmt": _row(K.LOCK, C.LOCK),
     "ListenStmt": _row(K.LISTEN, C.NOTIFY),
-    "UnlistenStmt": _row(K.LISTEN, C.NOTIFY),
+    "UnlistenStmt": _row(K.UNLISTEN, C.NOTIFY),
     "NotifyStmt": _row(K.NOTIFY, C.NOTIFY),
     "PrepareStmt": _row(K.PREPARE),
     "ExecuteStmt": _row(K.EXECUTE, C.PREPARED),

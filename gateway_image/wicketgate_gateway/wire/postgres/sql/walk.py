@@ -36,6 +36,7 @@ class Walk:
 
     __slots__ = (
         "aliases",
+        "assigned",
         "attribute_functions",
         "classes",
         "columns",
@@ -49,6 +50,7 @@ class Walk:
         "settings",
         "single_names",
         "star",
+        "targets",
         "todo",
         "types",
         "writes",
@@ -63,6 +65,8 @@ class Walk:
         self.operators: set[FunctionName] = set()
         self.attribute_functions: set[str] = set()
         self.columns: set[str] = set()
+        self.targets: set[str] = set()
+        self.assigned: set[tuple[RelationName, str | None]] = set()
         self.single_names: set[str] = set()
         self.aliases: set[str] = set()
         self.types: set[str] = set()
