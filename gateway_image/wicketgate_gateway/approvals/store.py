@@ -75,6 +75,10 @@ class ApprovalStore:
         `wanted` has `created` and `expires` relative to 0; handle and seal are made here.
         Raises WicketgateError (`too-many-holds`, `killed`).
         """
+        async with self.database.reading() as (connection, now):
+            # A bot that asks on and on takes nobody's turn to write.
+            if await self._standing(connection, wanted, now) is None:
+                await self._room(connection, wanted, now)
         async with self.database.writing() as (connection, now):
             if await self._killed(connection, wanted.bot_id, wanted.target, wanted.session):
                 raise WicketgateError(
@@ -83,31 +87,10 @@ class ApprovalStore:
                     remedy="ask the gateway's operator, who ordered it",
                 )
             await self._expire(connection, now, requests.c.bot_id == wanted.bot_id)
-            standing = await connection.execute(
-                select(requests)
-                .where(
-                    requests.c.bot_id == wanted.bot_id,
-                    requests.c.digest == wanted.digest,
-                    requests.c.state.in_([State.PENDING.value, State.APPROVED.value, State.DENIED.value]),
-                    or_(requests.c.state != State.DENIED.value, requests.c.expires > now),
-                )
-                .order_by(requests.c.created.desc())
-                .limit(1)
-            )
-            row = standing.mappings().first()
+            row = await self._standing(connection, wanted, now)
             if row is not None:
                 return await self._read(connection, row, now)
-            waiting = await connection.execute(
-                select(func.count())
-                .select_from(requests)
-                .where(requests.c.bot_id == wanted.bot_id, requests.c.state == State.PENDING.value)
-            )
-            if int(waiting.scalar_one()) >= self._max_open:
-                raise WicketgateError(
-                    f"`{wanted.bot}` has {self._max_open} statements waiting for an answer already",
-                    code="too-many-holds",
-                    remedy="wait for an answer to one of them, or for one to lapse",
-                )
+            await self._room(connection, wanted, now)
             made = replace(
                 wanted,
                 handle=await self._free_handle(connection),
@@ -198,16 +181,15 @@ class ApprovalStore:
         """The right to run the operation of this digest now, if it is approved: given exactly once, or as often as
         asked in the time of a `for` rule.
         """
+        approved = and_(
+            requests.c.digest == digest, requests.c.bot_id == bot_id, requests.c.state == State.APPROVED.value
+        )
+        async with self.database.reading() as (connection, _):
+            # Mostly there is nothing to claim, and then nobody's turn to write is taken.
+            if (await connection.execute(select(requests.c.handle).where(approved))).first() is None:
+                return None
         async with self.database.writing() as (connection, now):
-            found = await connection.execute(
-                select(requests)
-                .where(
-                    requests.c.digest == digest,
-                    requests.c.bot_id == bot_id,
-                    requests.c.state == State.APPROVED.value,
-                )
-                .with_for_update()
-            )
+            found = await connection.execute(select(requests).where(approved).with_for_update())
             row = found.mappings().first()
             if row is None:
                 return None
@@ -395,6 +377,35 @@ class ApprovalStore:
             await self.database.change(connection, now, "lifted", "", data)
 
     # -- parts -----------------------------------------------------------------------------------------------------
+
+    async def _standing(self, connection: AsyncConnection, wanted: Request, now: int) -> RowMapping | None:
+        """The request that stands for the same operation."""
+        found = await connection.execute(
+            select(requests)
+            .where(
+                requests.c.bot_id == wanted.bot_id,
+                requests.c.digest == wanted.digest,
+                requests.c.state.in_([State.PENDING.value, State.APPROVED.value, State.DENIED.value]),
+                or_(requests.c.state != State.DENIED.value, requests.c.expires > now),
+            )
+            .order_by(requests.c.created.desc())
+            .limit(1)
+        )
+        return found.mappings().first()
+
+    async def _room(self, connection: AsyncConnection, wanted: Request, now: int) -> None:
+        """Raises WicketgateError (`too-many-holds`) if the bot has enough that waits."""
+        waiting = await connection.execute(
+            select(func.count())
+            .select_from(requests)
+            .where(requests.c.bot_id == wanted.bot_id, _in_state(State.PENDING, now))
+        )
+        if int(waiting.scalar_one()) >= self._max_open:
+            raise WicketgateError(
+                f"`{wanted.bot}` has {self._max_open} statements waiting for an answer already",
+                code="too-many-holds",
+                remedy="wait for an answer to one of them, or for one to lapse",
+            )
 
     async def _killed(
         self, connection: AsyncConnection, bot_id: str, target: str, session: str, *, since: int | None = None
