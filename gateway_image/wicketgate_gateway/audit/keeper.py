@@ -20,10 +20,12 @@ from typing import BinaryIO
 from pydantic import Field
 
 from wicketgate_gateway.audit.anchors import Anchorer, place_of
+from wicketgate_gateway.audit.follow import Follower
 from wicketgate_gateway.audit.heads import Sealer
 from wicketgate_gateway.audit.ingest import catch_up, journal_folder
 from wicketgate_gateway.audit.retention import Rules, carry_out, make_plan, only_run
 from wicketgate_gateway.audit.seals import SealLog, key_text, signing_key
+from wicketgate_gateway.audit.sinks import OtlpSink, Sink, SyslogSink
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.gateway import GatewayTarget
 from wicketgate_gateway.contract.keeping import AuditSettings, RecordingStore, Retention
@@ -35,6 +37,7 @@ from wicketgate_gateway.store import sqlite
 _LAST_SECONDS = 10.0
 _LONGEST_PAUSE = 300.0
 _RESTART_SECONDS = 5.0
+_POLL_SECONDS = 0.5
 _FIRST_RETENTION = 60.0
 
 
@@ -152,9 +155,27 @@ def deleting(duties: Duties) -> Callable[[], None]:
     return step
 
 
+def streaming(duties: Duties, name: str, sink: Sink) -> Callable[[], None]:
+    """Send what came to a sink, batch by batch."""
+    follower = Follower(Path(duties.state), name, lambda message: tell(f"stream {name}", message))
+
+    def step() -> None:
+        while entries := follower.batch():
+            sink.send(entries)
+            follower.accepted()
+
+    return step
+
+
 def make_duties(duties: Duties) -> list[Duty]:
     """All that these settings ask for."""
     made = [Duty("seals", max(0.05, seconds(duties.audit.every)), sealing(duties))]
+    audit = duties.audit
+    if audit.syslog is not None:
+        made.append(Duty("stream syslog", _POLL_SECONDS, streaming(duties, "syslog", SyslogSink(audit.syslog))))
+    if audit.otlp is not None:
+        sink = OtlpSink(audit.otlp, lambda message: tell("stream otlp", message))
+        made.append(Duty("stream otlp", _POLL_SECONDS, streaming(duties, "otlp", sink)))
     every = seconds(duties.retention.every)
     if every and duties.policies:
         made.append(Duty("retention", every, deleting(duties), first=min(every, _FIRST_RETENTION), last=False))

@@ -1,10 +1,10 @@
-"""What `gateway.yaml` says about the audit's seals and streams, about retention, and about where recordings are kept."""
+"""What `gateway.yaml` says about the audit's seals and streams, about retention and the store of recordings."""
 
 from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import field_validator, model_validator
 
 from wicketgate_gateway.contract.model import Model
 from wicketgate_gateway.contract.values import Duration
@@ -43,6 +43,16 @@ class Syslog(Model):
     """The CA of a `tls` server (PEM); without it, the system's."""
     format: Literal["ndjson", "ocsf"] = "ndjson"
     """What a message holds: our own event, or OCSF."""
+
+    @field_validator("address")
+    @classmethod
+    def _reachable(cls, value: str) -> str:
+        kind, _, rest = value.partition(":")
+        if (kind in ("tcp", "tls", "udp") and rest.startswith("//") and len(rest) > 2) or (
+            kind == "unix" and rest.startswith("/")
+        ):
+            return value
+        raise ValueError("write `tcp://host:601`, `tls://host:6514`, `udp://host:514` or `unix:/dev/log`")
 
 
 class Otlp(Model):
@@ -86,7 +96,7 @@ class RecordingStore(Model):
     """Where closed recordings are kept beside, or instead of, the state folder."""
 
     url: str
-    """`s3://bucket/prefix`, `az://container/prefix`, `gs://bucket/prefix` or `file:///folder`; credentials come from the
-    platform or the environment."""
+    """`s3://bucket/prefix`, `az://container/prefix`, `gs://bucket/prefix` or `file:///folder`; credentials are the
+    platform's or the environment's."""
     keep_local: bool = True
     """Whether the state folder keeps its copy once the store's was read back and checked."""
