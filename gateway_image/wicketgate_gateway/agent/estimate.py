@@ -68,8 +68,8 @@ async def _measure(client: _Client, wanted: Estimate) -> Estimated:
     try:
         await client.simple(_PLANNING)
         await client.run(f"EXPLAIN (FORMAT JSON) {wanted.statement}", wanted, keep=True)
-        await client.simple("ROLLBACK")
         rows, plan = read_plan(client.plan)
+        await client.simple("ROLLBACK")
     except _RefusedError as error:
         notes.append(f"no estimate: {error}")
         await _forgiving(client, "ROLLBACK")
