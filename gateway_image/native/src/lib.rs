@@ -1,10 +1,12 @@
 //! Wicketgate's native core: bytes in, bytes out; no I/O, no policy, no state.
 //!
-//! `parse` is PostgreSQL's own grammar (libpg_query), `strip_literals` the scanner that makes cache keys. Each has a twin
-//! in Python (`wicketgate_gateway.wire.postgres.sql`), which is the reference in differential tests.
+//! `parse` is PostgreSQL's own grammar (libpg_query), `strip_literals` the scanner that makes cache keys, `rows_end` walks
+//! over rows that nobody looks at. Each has a twin in Python (`wicketgate_gateway.wire.postgres`), which is the reference
+//! in differential tests.
 
 mod literals;
 mod parser;
+mod rows;
 
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
@@ -39,6 +41,15 @@ fn strip_literals<'py>(py: Python<'py>, sql: &[u8]) -> Option<Bound<'py, PyBytes
     literals::strip(sql).map(|key| PyBytes::new(py, &key))
 }
 
+/// rows_end(data, start, /) -- where the DataRow messages from `start` on end: behind `data` if the last is not complete.
+///
+/// None if a length is impossible.
+#[pyfunction]
+#[pyo3(signature = (data, start, /))]
+fn rows_end(data: &[u8], start: usize) -> Option<usize> {
+    rows::rows_end(data, start)
+}
+
 /// version() -- of this crate and of the grammar within.
 #[pyfunction]
 fn version() -> &'static str {
@@ -50,6 +61,7 @@ fn wicketgate_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("ParseError", module.py().get_type::<ParseError>())?;
     module.add_function(wrap_pyfunction!(parse, module)?)?;
     module.add_function(wrap_pyfunction!(strip_literals, module)?)?;
+    module.add_function(wrap_pyfunction!(rows_end, module)?)?;
     module.add_function(wrap_pyfunction!(version, module)?)?;
     Ok(())
 }

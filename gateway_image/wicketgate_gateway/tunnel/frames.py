@@ -37,7 +37,8 @@ _BOUNDS: dict[int, tuple[int, int]] = {
     PONG: (8, 8),
     CONTROL_PART: (1, MAX_PAYLOAD),
 }
-_HEADER = struct.Struct(">II")
+HEADER = struct.Struct(">II")
+"""Stream; type and length."""
 _U32 = struct.Struct(">I")
 
 Frame = tuple[int, int, bytes]
@@ -50,12 +51,12 @@ class FrameError(Exception):
 
 def header(kind: int, stream: int, length: int) -> bytes:
     """A frame's header. `length` must be within the type's bounds; the caller has split longer payloads."""
-    return _HEADER.pack(stream, kind << 24 | length)
+    return HEADER.pack(stream, kind << 24 | length)
 
 
 def frame(kind: int, stream: int, payload: bytes) -> bytes:
     """One whole frame."""
-    return _HEADER.pack(stream, kind << 24 | len(payload)) + payload
+    return HEADER.pack(stream, kind << 24 | len(payload)) + payload
 
 
 def credit(stream: int, count: int) -> bytes:
@@ -105,7 +106,7 @@ class FrameDecoder:
             if end - at < HEADER_BYTES:
                 self._keep(data, at, HEADER_BYTES)
                 break
-            stream, word = _HEADER.unpack_from(data, at)
+            stream, word = HEADER.unpack_from(data, at)
             kind, length = word >> 24, word & 0xFFFFFF
             bounds = _BOUNDS.get(kind)
             if bounds is None or not bounds[0] <= length <= bounds[1]:

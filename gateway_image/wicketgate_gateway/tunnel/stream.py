@@ -31,6 +31,7 @@ MAX_PARTS = 2 * MAX_MESSAGE // CHUNK_BYTES
 encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder[Control](Control).decode
 _pack = frames.header
+_pack_header, _DATA_BITS = frames.HEADER.pack, frames.DATA << 24
 _DATA, _CONTROL, _PART = frames.DATA, frames.CONTROL, frames.CONTROL_PART
 
 
@@ -151,7 +152,7 @@ class Stream:
         if size <= DIRECT_BYTES and size <= self.credit and not self.queue and not mux.paused:
             self.credit -= size
             out = mux.out
-            out.append(_pack(_DATA, self.id, size))
+            out.append(_pack_header(self.id, _DATA_BITS | size))
             out.append(data)
             if not mux.scheduled:
                 mux.schedule()

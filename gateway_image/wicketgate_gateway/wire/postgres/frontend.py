@@ -298,11 +298,13 @@ _BINARY: tuple[int, ...] = (1,)
 
 
 def _formats(raw: bytes, at: int) -> tuple[tuple[int, ...], int]:
-    _need(raw, at, 2)
+    if at + 2 > len(raw):
+        _need(raw, at, 2)
     (count,) = _U16.unpack_from(raw, at)
     if not count:
         return (), at + 2
-    _need(raw, at + 2, 2 * count)
+    if at + 2 + 2 * count > len(raw):
+        _need(raw, at + 2, 2 * count)
     if count == 1 and raw[at + 2] == 0 and raw[at + 3] < 2:
         return (_BINARY if raw[at + 3] else _TEXT), at + 4
     formats: tuple[int, ...] = Struct(f">{count}H").unpack_from(raw, at + 2)
@@ -314,10 +316,11 @@ def _formats(raw: bytes, at: int) -> tuple[tuple[int, ...], int]:
 def _bind(raw: bytes) -> Bind:
     portal, statement, at = _portal_and_statement(raw)
     formats, at = _formats(raw, at)
-    _need(raw, at, 2)
+    size = len(raw)
+    if at + 2 > size:
+        _need(raw, at, 2)
     (count,) = _U16.unpack_from(raw, at)
     at += 2
-    size = len(raw)
     parameters: list[bytes | None] = []
     for _ in range(count):
         if at + 4 > size:

@@ -36,6 +36,7 @@ from wicketgate_gateway.wire.postgres.expected import (
 )
 from wicketgate_gateway.wire.postgres.messages import FieldDescription, ProtocolError
 from wicketgate_gateway.wire.postgres.names import Names
+from wicketgate_gateway.wire.postgres.rows import rows_end
 
 _U32 = Struct(">I")
 _unpack_u32 = _U32.unpack_from
@@ -153,15 +154,11 @@ class Responses:
                     self._open_rows()
                 masker = self._masker
                 if masker is None:
-                    # The one loop that bulk results run in: only headers are looked at.
-                    while True:
-                        if length < 6:
-                            raise ProtocolError("the server sent a row of impossible length")
-                        position = end
-                        if size - position < 5 or data[position] != _DATA_ROW:
-                            break
-                        (length,) = unpack(data, position + 1)
-                        end = position + 1 + length
+                    # What bulk results run through: only heads are looked at.
+                    after = rows_end(data, position)
+                    if after is None:
+                        raise ProtocolError("the server sent a row of impossible length")
+                    position = after
                     if position > size:
                         self._passing = position - size
                         position = size
@@ -216,7 +213,7 @@ class Responses:
         raise ProtocolError("the server's answer belongs to nothing that was asked")
 
     def _open_rows(self) -> None:
-        head = self._head(Ask.EXECUTE)  # rows of a Query were opened by their RowDescription
+        head = self._head_of(_EXECUTE)  # rows of a Query were opened by their RowDescription
         portal = self.portals.confirmed.get(head.name)
         if portal is None or not portal.known or portal.prepared is None:
             raise ProtocolError("the server sent rows of an unknown portal")
@@ -304,16 +301,19 @@ class Responses:
         return b"" if head.swallow else None
 
     def _row_description(self, data: bytes, at: int, end: int) -> bytes | None:
-        head = self._head(Ask.QUERY, Ask.DESCRIBE_STATEMENT, Ask.DESCRIBE_PORTAL)
-        if head.ask is Ask.QUERY:
-            assert head.prepared is not None
+        head = self._head(_QUERY, Ask.DESCRIBE_STATEMENT, Ask.DESCRIBE_PORTAL)
+        if head.ask is _QUERY:
+            prepared = head.prepared
+            assert prepared is not None
             self._masker = None
-            if head.prepared.masked:
-                fields = _fields(data[at:end])
-                self._masker = self._hooks.masker(head.prepared, fields, ())
+            if prepared.masked:
+                description = data[at:end]
+                fields = _known_fields.get(description) or _fields(description)
+                self._masker = self._hooks.masker(prepared, fields, ())
             self._rows_open = True
             return None
-        self._pop()
+        self._queue.popleft()
+        head.settled = True
         if head.ask is Ask.DESCRIBE_PORTAL:
             portal = self.portals.confirmed.get(head.name)
             if portal is not None and (portal.prepared is None or portal.prepared.masked):
@@ -330,11 +330,12 @@ class Responses:
         return b"" if head.swallow else None
 
     def _command_complete(self, data: bytes, at: int, end: int) -> bytes | None:
-        head = self._head(Ask.QUERY, Ask.EXECUTE)
+        head = self._head(_QUERY, _EXECUTE)
         self._rows_open = self._copy_out = False
         self._masker = self.copying = None
-        tag, head.rows, ends = _tag(data[at:end])
-        ran = self._ran(head)
+        body = data[at:end]
+        tag, head.rows, ends = _known_tags.get(body) or _tag(body)
+        ran = head.prepared if head.ask is _QUERY else self._ran(head)
         if ran is not None and ran.changes and head.index < len(ran.changes):
             change, name = ran.changes[head.index]
             self._change(change, "" if tag.endswith(" ALL") else name, ran, head)
@@ -455,9 +456,9 @@ class Responses:
         self.status = data[at:end]
         if self.status == b"I":
             self.portals.confirmed.clear()
-        if ask is _QUERY:
+        if ask is _QUERY and head.operation is not None:
             outcome = "ok" if not head.error else "cancelled" if head.error == "57014" else "error"
-            self._finish(head, outcome, head.prepared)
+            self._hooks.finished(head, outcome, head.prepared)
         return None
 
     def _copy_in(self, data: bytes, at: int, end: int) -> bytes | None:
