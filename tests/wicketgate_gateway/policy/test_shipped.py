@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from wicketgate_gateway.policy import cases
+
 ACCESS = Path(__file__).parents[3] / "policies" / "access"
 
 READONLY = {
@@ -81,4 +83,20 @@ def test_personal_data_and_keys_come_masked(decider, orders):
         number = next(c.number for c in oids[relation].columns if c.name == column)
         plan = gate(f"SELECT {column} FROM {relation}").verdict.masks
         assert plan.columns([FieldDescription("x", oids[relation].oid, number, 25)]) == [method]
-    assert [p.name for p in sorted(ACCESS.glob("*.yaml"))] == ["orders-readonly.yaml", "orders-support.yaml"]
+
+
+POLICIES = sorted(p for p in ACCESS.glob("*.yaml") if not p.name.endswith(".test.yaml"))
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda path: path.stem)
+def test_the_cases_beside_each_policy(policy: Path):
+    outcomes = list(cases.run(policy.with_name(f"{policy.stem}.test.yaml")))
+    assert len(outcomes) >= 5
+    assert [(str(o.where), o.text, o.wrong) for o in outcomes if o.wrong] == []
+    assert {o.expected for o in outcomes} >= {"allow", "deny"}
+
+
+def test_what_ships():
+    assert {p.stem for p in POLICIES} == {
+        "analyst", "break-glass", "migration-bot", "orders-readonly", "orders-support", "support-bot"
+    }  # fmt: skip
