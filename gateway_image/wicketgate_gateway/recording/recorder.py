@@ -44,6 +44,7 @@ _HIGH_BYTES = 1024 * 1024
 _TOTAL_BYTES = 64 * 1024 * 1024
 _LIMIT_BYTES = 16 * 1024 * 1024
 _RETRY_SECONDS = 0.5
+_CHECK_SECONDS = 1.0
 _BLOCK_BYTES = 1024 * 1024
 
 _Records: TypeAlias = list[tuple[int, int, bytes]]
@@ -174,7 +175,8 @@ class Recorder:
         self._rotate_bytes = rotate_bytes
         self._loop: asyncio.AbstractEventLoop | None = None
         self._marked: list[SessionRecording] = []
-        self._queue: queue.SimpleQueue[SessionRecording | None] = queue.SimpleQueue()
+        self._together: list[SessionRecording] | None = None
+        self._queue: queue.SimpleQueue[list[SessionRecording] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._live: set[SessionRecording] = set()
         self._thread = threading.Thread(target=self._run, name="wicketgate-recorder", daemon=True)
@@ -202,16 +204,24 @@ class Recorder:
 
     def _flush_marked(self) -> None:
         marked, self._marked = self._marked, []
+        self._together = together = []
         for recording in marked:
             recording._marked = False
             recording.flush()
+        self._together = None
+        if together:
+            self._queue.put(together)
 
     def hand(self, recording: SessionRecording, item: _Records | RecordingEnd, size: int) -> None:
         """Give the thread something to write."""
         with self._lock:
             self.under_way += size
         recording._handed.append(item)
-        self._queue.put(recording)
+        if self._together is not None:
+            # The thread is woken once for all of them: each wake-up takes the interpreter away from the loop.
+            self._together.append(recording)
+        else:
+            self._queue.put([recording])
 
     async def close(self) -> None:
         """Finish all recordings and wait until everything is written, as far as the disk takes it."""
@@ -228,11 +238,12 @@ class Recorder:
         retry_at = 0.0
         while True:
             try:
-                recording = self._queue.get(timeout=max(0.0, retry_at - time.monotonic()) if failing else None)
-                if recording is None:
+                handed = self._queue.get(timeout=max(0.0, retry_at - time.monotonic()) if failing else None)
+                if handed is None:
                     break
-                if recording not in failing:
-                    self._write(recording, failing)
+                for recording in handed:
+                    if recording not in failing:
+                        self._write(recording, failing)
             except queue.Empty:
                 pass
             if failing and time.monotonic() >= retry_at:
@@ -312,6 +323,8 @@ class _SessionWriter:
         self._file: AppendFile | None = None
         self._stored = 0
         self._blocks = BlockWriter(compress)
+        self._looked = 0.0
+        self._lost = False
 
     def begin(self) -> None:
         make_folder(self.folder.parent.parent)
@@ -362,7 +375,7 @@ class _SessionWriter:
     def write(self, rotate_bytes: int) -> tuple[RecordingClosed | None, int]:
         """Write the pending block. Gives the closing event if it was the end, and how many recorded bytes it held."""
         assert self.pending is not None
-        if self._file is None or self._file.gone():
+        if self._file is None or self._is_gone(self._file):
             raise FileNotFoundError(2, "the recording's file was removed or replaced")
         if self._file.end >= rotate_bytes:
             self._open(self._number + 1, None)
@@ -382,6 +395,14 @@ class _SessionWriter:
             size=self._stored,
         )
         return closed, 0
+
+    def _is_gone(self, file: AppendFile) -> bool:
+        # Looked at once a second, and once more at the end: a look costs as much as the write.
+        now = time.monotonic()
+        if self._lost or self._end or now - self._looked > _CHECK_SECONDS:
+            self._looked = now
+            self._lost = file.gone()
+        return self._lost
 
     def abandon(self) -> None:
         self.pending = None
