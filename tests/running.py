@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 DATABASE, ROLE = "e2e", "e2e_owner"
 AUDIENCE = "api://AzureADTokenExchange"
 GROUP = "10000000-0000-4000-8000-000000000001"
+DBA = "10000000-0000-4000-8000-000000000002"
+OWNERS = "10000000-0000-4000-8000-000000000003"
 BOT = "20000000-0000-4000-8000-000000000001"
 STRANGER = "20000000-0000-4000-8000-000000000002"
 ROLES = [
@@ -88,6 +90,8 @@ class Running:
     folder: Path
     cloud: Cloud
     ca_file: Path
+    control: Path | None = None
+    """A file with the URL of a control store that gateways share; None: one of its own in the state folder."""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict[str, "subprocess.Popen[bytes]"])
 
     @property
@@ -236,7 +240,8 @@ class Running:
         bundle = Bundle(
             tenant=self.cloud.entra.tenant,
             policies=bundled,
-            bots={BOT: BundledBot(name="code-review", owner="group:platform-team")},
+            bots={BOT: BundledBot(name="code-review", owner="group:platform-team", owner_id=OWNERS)},
+            approvers={"dba": DBA},
         )
         new = self.folder / "policies.new"
         new.write_text(bundle.render())
@@ -267,6 +272,7 @@ class Running:
             "policies": str(self.folder / "policies.json"),
             "targets": {"orders-db": target, "down-db": target, "other-db": target},
             "limits": limits,
+            **({"control": {"urlFile": str(self.control)}} if self.control else {}),
         }
         (self.folder / "gateway.yaml").write_text(json.dumps(config))
 
@@ -418,8 +424,8 @@ def make_gateway(running_cloud: Cloud, tmp_path_factory: pytest.TempPathFactory)
     """`make_gateway(policies=[…], groupsCache="1s")`: a gateway and agent of one's own, ended with the run."""
     started: list[Running] = []
 
-    def make(*, policies: list[dict[str, Any]] | None = None, **limits: Any) -> Running:
-        running = Running(tmp_path_factory.mktemp("gateway"), running_cloud, running_cloud.ca.cert_file)
+    def make(*, policies: list[dict[str, Any]] | None = None, control: Path | None = None, **limits: Any) -> Running:
+        running = Running(tmp_path_factory.mktemp("gateway"), running_cloud, running_cloud.ca.cert_file, control)
         started.append(running)
         running.write_policies(*(policies or [POLICY]))
         running.write_gateway(**limits)

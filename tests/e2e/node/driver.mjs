@@ -59,6 +59,18 @@ const scenarios = {
     ]);
     return results.map((r) => (r.status === "fulfilled" ? r.value.rows[0].n : r.reason.code));
   },
+  async held(client) {
+    const notices = [];
+    client.on("notice", (n) => notices.push({ code: n.code, message: n.message, detail: n.detail, hint: n.hint }));
+    const query = { text: "UPDATE held SET n = $1 WHERE id = $2 RETURNING n", values: [21, 21] };
+    const [ran, after] = await Promise.all([client.query(query), client.query("SELECT n FROM held WHERE id = 21")]);
+    return { notices, rows: ran.rows, after: after.rows };
+  },
+  async denied_hold(client) {
+    const query = { text: "UPDATE held SET n = $1 WHERE id = $2", values: [22, 22] };
+    const error = await client.query(query).then(() => null, failure);
+    return { error, still: (await client.query("SELECT 1 AS one")).rows[0].one };
+  },
   async rows(client) {
     const { rows } = await client.query("SELECT n FROM generate_series(1, 100000) n");
     return { count: rows.length, last: rows.at(-1).n };
