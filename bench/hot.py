@@ -286,6 +286,40 @@ async def measure(case: str, *, clients: int, rounds: int, repeats: int = 5) -> 
     return min(found)
 
 
+async def calls_of_rows(rows: int) -> int:
+    """Python function calls for one answer of so many rows, without masks."""
+
+    def query(source: random.Random) -> tuple[bytes, bytes]:
+        answer = messages.row_description([_BALANCE]) + messages.data_row([b"12345"]) * rows
+        done = messages.command_complete(f"SELECT {rows}") + _READY
+        return messages.query("SELECT balance FROM accounts"), answer + done
+
+    with _folder() as folder:
+        world = World(folder, 1)
+        runner = Runner(world, query)
+        await runner.run(runner.rounds(5))
+        counted = await _count(runner, runner.rounds(10))
+        await world.close()
+    return counted["py"] // 10
+
+
+async def _count(runner: Runner, asked: list[Round]) -> dict[str, int]:
+    counted = {"py": 0, "c": 0}
+
+    def count(frame: Any, event: str, argument: Any) -> None:
+        if event == "call":
+            counted["py"] += 1
+        elif event == "c_call":
+            counted["c"] += 1
+
+    sys.setprofile(count)
+    try:
+        await runner.run(asked)
+    finally:
+        sys.setprofile(None)
+    return counted
+
+
 async def calls(case: str, *, clients: int = 8, rounds: int = 20) -> dict[str, float]:
     """Calls per query by name: of Python functions (`py`), and of C functions (`c`)."""
     with _folder() as folder:
@@ -293,22 +327,9 @@ async def calls(case: str, *, clients: int = 8, rounds: int = 20) -> dict[str, f
         runner = Runner(world, CASES[case])
         await runner.prepare()
         await runner.run(runner.rounds(20))
-        asked = runner.rounds(rounds)
-        counted = {"py": 0, "c": 0}
-
-        def count(frame: Any, event: str, argument: Any) -> None:
-            if event == "call":
-                counted["py"] += 1
-            elif event == "c_call":
-                counted["c"] += 1
-
-        sys.setprofile(count)
-        try:
-            done = await runner.run(asked)
-        finally:
-            sys.setprofile(None)
+        counted = await _count(runner, runner.rounds(rounds))
         await world.close()
-    return {kind: number / done for kind, number in counted.items()}
+    return {kind: number / (rounds * clients) for kind, number in counted.items()}
 
 
 def main() -> int:
@@ -324,7 +345,7 @@ def main() -> int:
         with profile or nullcontext():
             took = uvloop.run(measure(case, clients=options.clients, rounds=options.rounds))
         if profile is not None:
-            profile.dump_stats(options.profile)
+            profile.dump_stats(str(options.profile))
         counted = uvloop.run(calls(case))
         sys.stdout.write(f"{case:10} {took:6.1f} µs  {counted['py']:5.1f} Python calls  {counted['c']:5.1f} C calls\n")
     return 0
