@@ -40,6 +40,17 @@ class GatewayIdentityArgs(TypedDict):
     read_directory: NotRequired[bool]
     """Grant `Application.Read.All` on Microsoft Graph, which resolving groups needs; true if left out. Where another
     team grants it, say false."""
+    people: NotRequired[bool]
+    """Register the public client that people sign in with (device code, PKCE), and let it use the gateway for them."""
+    read_people: NotRequired[bool]
+    """Grant `User.Read.All` and `GroupMember.Read.All` on Microsoft Graph, which knowing approvers' groups needs; true
+    if left out. Where another team grants them, say false. Counts with `people` alone."""
+    approver_group_ids: NotRequired[dict[str, pulumi.Input[str]]]
+    """Object ids of the groups whose members get the role `Approval.Decide`, by short names."""
+    auditor_group_ids: NotRequired[dict[str, pulumi.Input[str]]]
+    """Object ids of the groups whose members get the role `Session.Read`, by short names."""
+    administrator_group_ids: NotRequired[dict[str, pulumi.Input[str]]]
+    """Object ids of the groups whose members get the role `Gateway.Admin`, by short names."""
 
 
 class AgentIdentityArgs(TypedDict):
@@ -104,6 +115,10 @@ class PolicyBundleArgs(TypedDict):
     """Per bot: `owner` and, where it has one, `expires`."""
     bot_object_ids: dict[str, pulumi.Input[str]]
     """Object id of the service principal per bot."""
+    owner_object_ids: NotRequired[dict[str, pulumi.Input[str]]]
+    """Object id of the group or person that answers for each bot; without it nothing that the bot does can be held."""
+    approver_object_ids: NotRequired[dict[str, pulumi.Input[str]]]
+    """Object ids of the groups of people that `hold` rules name, by those names."""
 
 
 class FederatedIdentity(TypedDict):

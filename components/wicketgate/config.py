@@ -17,8 +17,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from wicketgate.args import CredentialIssuer, FederatedCredentialArgs
 from wicketgate_gateway.contract import model, yaml
 from wicketgate_gateway.contract.errors import DocumentError, Problem, Where
-from wicketgate_gateway.contract.gateway import TOKEN_EXCHANGE_AUDIENCE, TargetKind, TlsMode
-from wicketgate_gateway.contract.values import Date, Name, Port, Uuid
+from wicketgate_gateway.contract.gateway import TOKEN_EXCHANGE_AUDIENCE, TargetKind, TlsMode, Webhook
+from wicketgate_gateway.contract.values import Date, Duration, Name, Port, Uuid
 
 NAMESPACE = "wicketgate"
 _ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}\Z")
@@ -193,6 +193,14 @@ class Gateway(model.Model):
     """Where PostgreSQL clients connect."""
     agents_port: Port = 8443
     """Where agents connect."""
+    api_port: Port | None = None
+    """Where people reach the API; left out, there is none, and nobody can approve."""
+    sign_in: Duration = "12h"
+    """For how long after signing in a person may approve, deny and end sessions."""
+    webhooks: dict[Name, Webhook] = Field(default_factory=dict[str, Webhook])
+    """Who is told of held operations."""
+    read_people: bool = True
+    """Whether this stack grants the gateway `User.Read.All` and `GroupMember.Read.All` on Graph."""
     credentials: Credentials = Field(default_factory=list[Credential])
     """The workload that the gateway's own process is, for asking Graph."""
     read_directory: bool = True
@@ -252,6 +260,21 @@ class Group(model.Model):
     """What the group is for; shown in Entra."""
 
 
+class PeopleGroup(model.Model):
+    """A group of people that exists in Entra; who is in it is managed there."""
+
+    group: str | None = None
+    """Its display name, which must be the only one of that name."""
+    id: Uuid | None = None
+    """Its object id."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.group is None) == (self.id is None):
+            raise ValueError("needs exactly one of `group`, `id`")
+        return self
+
+
 class Bot(model.Model):
     """A bot. Six lines onboard one."""
 
@@ -306,6 +329,12 @@ class StackConfig(model.Model):
     """Groups of bots by name."""
     bots: dict[Name, Bot] = Field(default_factory=dict[Name, Bot])
     """Bots by name."""
+    approvers: dict[Name, PeopleGroup] = Field(default_factory=dict[str, PeopleGroup])
+    """Groups of people that `hold` rules name; their direct members get the role `Approval.Decide`."""
+    auditors: dict[Name, PeopleGroup] = Field(default_factory=dict[str, PeopleGroup])
+    """Groups of people who may search the audit and replay sessions (`Session.Read`)."""
+    administrators: dict[Name, PeopleGroup] = Field(default_factory=dict[str, PeopleGroup])
+    """Groups of people who may end sessions (`Gateway.Admin`)."""
     tenant: Uuid | None = None
     """The tenant that this stack belongs to; `up` against another one is refused. Left out, any."""
 

@@ -1,14 +1,16 @@
 """From a stack's settings to its components: what `stacks/__main__.py` runs, and any program of a team's own can."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pulumi
+import pulumi_azuread as azuread
 
 from wicketgate import config as stack_config
 from wicketgate.args import BotArgs
-from wicketgate.config import StackConfig
+from wicketgate.config import PeopleGroup, StackConfig
 from wicketgate.deploy.local import LocalDeployment
 from wicketgate.identity.agent import AgentIdentity
 from wicketgate.identity.bot import Bot
@@ -57,6 +59,7 @@ def access_stack(config: StackConfig, root: Path, client: Any) -> AccessStack:
         message = f"this stack belongs to the tenant `{config.tenant}`, and you are signed in to `{client.tenant_id}`"
         raise pulumi.RunError(f"{message}; sign in to the other tenant, or change `wicketgate:tenant`")
     deployer: str = client.object_id
+    approvers = _group_ids(config.approvers)
     gateway = GatewayIdentity(
         "gateway",
         {
@@ -64,6 +67,11 @@ def access_stack(config: StackConfig, root: Path, client: Any) -> AccessStack:
             "deployer_object_id": deployer,
             "credentials": [c.resolve() for c in config.gateway.credentials],
             "read_directory": config.gateway.read_directory,
+            "people": config.gateway.api_port is not None,
+            "read_people": config.gateway.read_people,
+            "approver_group_ids": approvers,
+            "auditor_group_ids": _group_ids(config.auditors),
+            "administrator_group_ids": _group_ids(config.administrators),
         },
     )
     agents = {
@@ -91,7 +99,7 @@ def access_stack(config: StackConfig, root: Path, client: Any) -> AccessStack:
     }
     bots = {name: _bot(config, name, deployer, gateway, groups) for name in sorted(config.bots)}
     try:
-        bundle = _bundle(config, root, client.tenant_id, groups, bots)
+        bundle = _bundle(config, root, client.tenant_id, groups, bots, approvers)
     except DocumentError as error:
         raise pulumi.RunError(str(error)) from None
     deployment = LocalDeployment(
@@ -104,6 +112,7 @@ def access_stack(config: StackConfig, root: Path, client: Any) -> AccessStack:
             "bots": {n: b.client_id for n, b in bots.items()},
             "bundle": bundle.content,
             "policies": bundle.policies,
+            "cli_client_id": gateway.cli_client_id,
         },
     )
     return AccessStack(
@@ -133,7 +142,12 @@ def _bot(config: StackConfig, name: str, deployer: str, gateway: GatewayIdentity
 
 
 def _bundle(
-    config: StackConfig, root: Path, tenant: str, groups: dict[str, BotGroup], bots: dict[str, Bot]
+    config: StackConfig,
+    root: Path,
+    tenant: str,
+    groups: dict[str, BotGroup],
+    bots: dict[str, Bot],
+    approvers: dict[str, pulumi.Input[str]],
 ) -> PolicyBundle:
     policies = sorted({p for g in config.groups.values() for p in g.policies})
     return PolicyBundle(
@@ -146,5 +160,21 @@ def _bundle(
             "group_object_ids": {n: g.object_id for n, g in groups.items()},
             "bots": {n: {"owner": b.owner, "expires": b.expires} for n, b in config.bots.items()},
             "bot_object_ids": {n: b.object_id for n, b in bots.items()},
+            # Who answers for a bot counts where something may be held: then they must be known, and may not approve.
+            "owner_object_ids": {n: _owner_id(b.owner) for n, b in sorted(config.bots.items())} if approvers else {},
+            "approver_object_ids": approvers,
         },
     )
+
+
+def _group_ids(groups: Mapping[str, PeopleGroup]) -> dict[str, pulumi.Input[str]]:
+    return {name: group.id or _group_id(group.group or "") for name, group in sorted(groups.items())}
+
+
+def _group_id(display_name: str) -> pulumi.Output[str]:
+    return azuread.get_group_output(display_name=display_name, security_enabled=True).object_id
+
+
+def _owner_id(owner: str) -> pulumi.Output[str]:
+    kind, _, name = owner.partition(":")
+    return _group_id(name) if kind == "group" else azuread.get_user_output(mail=name).object_id

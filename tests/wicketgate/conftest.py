@@ -28,8 +28,12 @@ class Recorder(pulumi.runtime.Mocks):
         return f"/id/{args.name}", outputs
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> Any:
-        assert args.token == "azuread:index/getServicePrincipal:getServicePrincipal"
-        return {"objectId": self.id_of("graph"), **args.args}
+        kind = args.token.rsplit(":", 1)[-1]
+        assert kind in ("getServicePrincipal", "getGroup", "getUser")
+        if kind == "getServicePrincipal":
+            return {"objectId": self.id_of("graph"), **args.args}
+        name = args.args.get("displayName") or args.args.get("mail")
+        return {"objectId": self.id_of(f"{kind} {name}"), **args.args}
 
     def id_of(self, name: str) -> str:
         """The object id that the directory gives to the resource `name`."""
@@ -57,6 +61,9 @@ def under_mocks() -> Iterator[Callable[[Callable[[], Any]], Recorder]]:
 
     def run(program: Callable[[], Any]) -> Recorder:
         recorder = Recorder()
+        # What a program that failed left undone belongs to a loop that is closed; waiting for it would never end.
+        pulumi.runtime.settings.SETTINGS.rpc_manager.clear()
+        pulumi.runtime.settings.SETTINGS.outputs.clear()
         pulumi.runtime.set_mocks(recorder, preview=False, monitor=Monitor(recorder))
 
         async def body() -> None:

@@ -147,3 +147,21 @@ def test_an_unset_variable_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_platforms_have_their_own_subjects(credential: Any, issuer: str, subject: str) -> None:
     resolved = credential.resolve()
     assert (resolved["issuer"], resolved["subject"]) == (issuer, subject)
+
+
+@pytest.mark.parametrize(
+    ("group", "fine"),
+    [
+        ({"group": "dba"}, True),
+        ({"id": "66666666-6666-4666-8666-666666666666"}, True),
+        ({}, False),
+        ({"group": "dba", "id": "66666666-6666-4666-8666-666666666666"}, False),
+        ({"id": "dba"}, False),
+    ],
+)
+def test_a_group_of_people_is_named_in_one_way(group: dict[str, str], fine: bool) -> None:
+    if fine:
+        assert config.PeopleGroup.model_validate(group)
+    else:
+        with pytest.raises(ValueError, match=r"group|id"):
+            config.PeopleGroup.model_validate(group)

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from wicketgate import config, stack
+from wicketgate_gateway.contract.policy import Bundle
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "local"
 TENANT = "11111111-1111-1111-1111-111111111111"
@@ -72,3 +73,26 @@ def test_a_wrong_policy_ends_the_program_with_its_line(under_mocks: Callable[...
     (root / "policies" / "access" / "orders-readonly.yaml").write_text(POLICY.replace("rules", "ruls"))
     with pytest.raises(pulumi.RunError, match=r"orders-readonly\.yaml:3:1: `ruls`"):
         under_mocks(lambda: stack.access_stack(settings(), root, CLIENT))
+
+
+def test_approvers_and_owners_are_resolved_to_object_ids(under_mocks: Callable[..., Any], root: Path) -> None:
+    made = under_mocks(lambda: stack.access_stack(settings(), root, CLIENT))
+    (content,) = [r.inputs["content"] for r in made.resources if r.name == "local-bundle"]
+    bundle = Bundle.model_validate_json(content)
+    assert bundle.approvers == {
+        "dba": made.id_of("getGroup dba"),
+        "leads": "66666666-6666-4666-8666-666666666666",
+    }
+    (bot,) = bundle.bots.values()
+    assert bot.owner_id == made.id_of("getGroup platform-team")
+    roles = made.of("AppRoleAssignment")
+    assert roles["gateway-approvers-dba"]["principalObjectId"] == made.id_of("getGroup dba")
+    assert roles["gateway-auditors-security"]["principalObjectId"] == made.id_of("getGroup security")
+
+
+def test_without_approvers_nobody_is_looked_up(under_mocks: Callable[..., Any], root: Path) -> None:
+    made = under_mocks(lambda: stack.access_stack(settings(approvers={}, auditors={}), root, CLIENT))
+    (content,) = [r.inputs["content"] for r in made.resources if r.name == "local-bundle"]
+    bundle = Bundle.model_validate_json(content)
+    assert bundle.approvers == {}
+    assert [bot.owner_id for bot in bundle.bots.values()] == [None]

@@ -21,6 +21,8 @@ from wicketgate_gateway.contract.gateway import (
     GatewayListeners,
     GatewayTarget,
     Listen,
+    People,
+    PeopleConfig,
     ServerTls,
     Workload,
 )
@@ -38,6 +40,8 @@ class Identities:
     """Per agent: client id, object id."""
     bots: Mapping[str, str]
     """Per bot: client id."""
+    cli_client_id: str = ""
+    """Of the public client that people sign in with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ def gateway(config: StackConfig, ids: Identities, place: Place) -> GatewayConfig
         listen=GatewayListeners(
             postgres=Listen(host=place.listen_host, port=settings.postgres_port),
             agents=Listen(host=place.listen_host, port=settings.agents_port),
+            api=None if settings.api_port is None else Listen(host=place.listen_host, port=settings.api_port),
         ),
         tls=ServerTls(certificate_file=place.certificate_file, key_file=place.key_file),
         state=place.state,
@@ -85,6 +90,32 @@ def gateway(config: StackConfig, ids: Identities, place: Place) -> GatewayConfig
             name: GatewayTarget(kind=target.kind, agent=target.agent, labels=dict(sorted(target.labels.items())))
             for name, target in sorted(config.targets.items())
         },
+        people=_people(config, ids),
+    )
+
+
+def _api_url(config: StackConfig) -> str:
+    return f"https://{config.gateway.host}:{config.gateway.api_port}"
+
+
+def _people(config: StackConfig, ids: Identities) -> People | None:
+    settings = config.gateway
+    if settings.api_port is None:
+        return None
+    return People(
+        url=_api_url(config), client=ids.cli_client_id, sign_in=settings.sign_in, webhooks=dict(settings.webhooks)
+    )
+
+
+def people(config: StackConfig, ids: Identities, place: Place) -> PeopleConfig:
+    """`people.yaml`: what a person's machine needs; nothing in it is secret."""
+    return PeopleConfig(
+        version=1,
+        entra=_entra(config, ids.tenant),
+        audience=ids.gateway_client_id,
+        client=ids.cli_client_id,
+        url=_api_url(config),
+        ca_file=place.ca_file,
     )
 
 

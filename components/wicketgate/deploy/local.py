@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import pulumi
 
@@ -30,10 +30,12 @@ class LocalDeploymentArgs(TypedDict):
     """The rendered policy bundle."""
     policies: Mapping[str, Policy]
     """The policies by name: they say which targets a bot's client file lists."""
+    cli_client_id: NotRequired[pulumi.Input[str]]
+    """Client id of the public client that people sign in with, where there is an API."""
 
 
 class LocalDeployment(pulumi.ComponentResource):
-    """Writes `gateway.yaml`, `bundle.json`, `agents/NAME.yaml` and `clients/NAME.yaml` below the stack's folder.
+    """Writes `gateway.yaml`, `bundle.json`, `people.yaml`, `agents/NAME.yaml`, `clients/NAME.yaml` below its folder.
 
     A file is a resource of its own, so that adding a bot touches that bot's file and the bundle, and nothing else.
     """
@@ -56,7 +58,12 @@ class LocalDeployment(pulumi.ComponentResource):
             token_folder=str(Path(settings.token_folder).absolute()),
             secret_folder=str(Path(settings.secret_folder).absolute()),
         )
-        base = {"tenant": args["tenant_id"], "gateway": args["gateway_client_id"], "agents": args["agents"]}
+        base = {
+            "tenant": args["tenant_id"],
+            "gateway": args["gateway_client_id"],
+            "agents": args["agents"],
+            "cli": args.get("cli_client_id", ""),
+        }
 
         def identities(values: dict[str, Any]) -> Identities:
             return Identities(
@@ -64,6 +71,7 @@ class LocalDeployment(pulumi.ComponentResource):
                 gateway_client_id=values["gateway"],
                 agents={k: (v[0], v[1]) for k, v in values["agents"].items()},
                 bots=values.get("bots", {}),
+                cli_client_id=values["cli"],
             )
 
         def file(slug: str, path: str, content: pulumi.Input[str]) -> None:
@@ -82,6 +90,14 @@ class LocalDeployment(pulumi.ComponentResource):
                 lambda v: description.render(description.gateway(config, identities(v), place), "The gateway")
             ),
         )
+        if config.gateway.api_port is not None:
+            file(
+                "people",
+                "people.yaml",
+                pulumi.Output.all(**base).apply(
+                    lambda v: description.render(description.people(config, identities(v), place), "People")
+                ),
+            )
         for agent in sorted(args["agents"]):
             file(
                 f"agent-{agent}",

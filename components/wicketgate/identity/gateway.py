@@ -4,9 +4,9 @@ import pulumi
 import pulumi_azuread as azuread
 
 from wicketgate.args import GatewayIdentityArgs
-from wicketgate.identity import roles
+from wicketgate.identity import people, roles
 from wicketgate.identity.credentials import federate
-from wicketgate_gateway.contract.gateway import AGENT_ROLE, BOT_ROLE
+from wicketgate_gateway.contract.gateway import ADMIN_ROLE, AGENT_ROLE, APPROVER_ROLE, AUDITOR_ROLE, BOT_ROLE
 
 
 def _role(value: str, description: str, members: str) -> azuread.ApplicationAppRoleArgs:
@@ -31,6 +31,8 @@ class GatewayIdentity(pulumi.ComponentResource):
     """Client id: the audience of all tokens."""
     object_id: pulumi.Output[str]
     """Object id of the service principal, on which roles are assigned."""
+    cli_client_id: pulumi.Output[str]
+    """Client id of the public client that people sign in with; empty without `people`."""
 
     def __init__(self, name: str, args: GatewayIdentityArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("wicketgate:index:GatewayIdentity", name, dict(args), opts)
@@ -41,17 +43,24 @@ class GatewayIdentity(pulumi.ComponentResource):
             sign_in_audience="AzureADMyOrg",
             prevent_duplicate_names=True,
             owners=[args["deployer_object_id"]],
-            api=azuread.ApplicationApiArgs(requested_access_token_version=2),
+            api=azuread.ApplicationApiArgs(
+                requested_access_token_version=2,
+                oauth2_permission_scopes=[people.scope()] if args.get("people", False) else None,
+            ),
             optional_claims=azuread.ApplicationOptionalClaimsArgs(
                 # `app` in every token of an app; a user's token lacks it (the provider knows no `include_user_token`).
-                access_tokens=[azuread.ApplicationOptionalClaimsAccessTokenArgs(name="idtyp")]
+                # `auth_time` in people's: deciding needs a recent sign-in, and `iat` is that of the last renewal.
+                access_tokens=[
+                    azuread.ApplicationOptionalClaimsAccessTokenArgs(name="idtyp"),
+                    *people.optional_claims(args),
+                ]
             ),
             app_roles=[
                 _role(BOT_ROLE, "Open sessions with targets as a bot.", "Application"),
                 _role(AGENT_ROLE, "Connect as an agent that holds target credentials.", "Application"),
-                _role("Session.Read", "Search the audit trail and replay sessions.", "User"),
-                _role("Approval.Decide", "Approve or deny held operations.", "User"),
-                _role("Gateway.Admin", "End sessions and administer the gateway.", "User"),
+                _role(AUDITOR_ROLE, "Search the audit trail and replay sessions.", "User"),
+                _role(APPROVER_ROLE, "Approve or deny held operations.", "User"),
+                _role(ADMIN_ROLE, "End sessions and administer the gateway.", "User"),
             ],
             opts=child,
         )
@@ -76,4 +85,10 @@ class GatewayIdentity(pulumi.ComponentResource):
             )
         self.client_id = application.client_id
         self.object_id = principal.object_id
-        self.register_outputs({"clientId": self.client_id, "objectId": self.object_id})
+        self.cli_client_id = pulumi.Output.from_input("")
+        if args.get("people", False):
+            self.cli_client_id = people.public_client(name, self, args, application)
+            people.grants(name, self, args, principal)
+        self.register_outputs(
+            {"clientId": self.client_id, "objectId": self.object_id, "cliClientId": self.cli_client_id}
+        )

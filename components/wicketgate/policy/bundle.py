@@ -39,6 +39,8 @@ def bundle(
     group_ids: Mapping[str, str],
     bots: Mapping[str, Mapping[str, str]],
     bot_ids: Mapping[str, str],
+    owner_ids: Mapping[str, str] | None = None,
+    approver_ids: Mapping[str, str] | None = None,
 ) -> Bundle:
     """The bundle: deterministic, whatever order the inputs come in. `groups` maps each policy to short group names."""
     return Bundle(
@@ -53,9 +55,12 @@ def bundle(
             for name, policy in sorted(policies.items())
         ],
         bots={
-            bot_ids[name]: BundledBot(name=name, owner=bot["owner"], expires=bot.get("expires"))
+            bot_ids[name]: BundledBot(
+                name=name, owner=bot["owner"], owner_id=(owner_ids or {}).get(name), expires=bot.get("expires")
+            )
             for name, bot in sorted(bots.items())
         },
+        approvers=dict(sorted((approver_ids or {}).items())),
     )
 
 
@@ -73,10 +78,23 @@ class PolicyBundle(pulumi.ComponentResource):
         self._policies = policies
 
         def make(values: dict[str, Any]) -> Bundle:
-            return bundle(values["tenant"], policies, args["groups"], values["groups"], args["bots"], values["bots"])
+            return bundle(
+                values["tenant"],
+                policies,
+                args["groups"],
+                values["groups"],
+                args["bots"],
+                values["bots"],
+                values["owners"],
+                values["approvers"],
+            )
 
         made = pulumi.Output.all(
-            tenant=args["tenant_id"], groups=args["group_object_ids"], bots=args["bot_object_ids"]
+            tenant=args["tenant_id"],
+            groups=args["group_object_ids"],
+            bots=args["bot_object_ids"],
+            owners=args.get("owner_object_ids", {}),
+            approvers=args.get("approver_object_ids", {}),
         ).apply(make)
         self.content = made.apply(lambda b: b.render())
         self.digest = made.apply(lambda b: b.digest)

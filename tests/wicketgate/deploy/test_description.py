@@ -10,7 +10,7 @@ from wicketgate import config
 from wicketgate.deploy import description
 from wicketgate.deploy.description import Identities, Place
 from wicketgate_gateway.contract import model
-from wicketgate_gateway.contract.gateway import AgentConfig, ClientConfig, GatewayConfig
+from wicketgate_gateway.contract.gateway import AgentConfig, ClientConfig, GatewayConfig, PeopleConfig
 from wicketgate_gateway.contract.policy import Policy
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "local"
@@ -21,6 +21,7 @@ IDS = Identities(
     gateway_client_id="22222222-2222-2222-2222-222222222222",
     agents={"desk": ("33333333-3333-3333-3333-333333333333", "44444444-4444-4444-4444-444444444444")},
     bots={"code-review": "55555555-5555-5555-5555-555555555555"},
+    cli_client_id="77777777-7777-7777-7777-777777777777",
 )
 PLACE = Place(
     state="/var/lib/wicketgate",
@@ -46,6 +47,7 @@ POLICIES = {
 RENDERED = {
     "gateway.yaml": (GatewayConfig, lambda: description.gateway(SETTINGS, IDS, PLACE)),
     "agent.yaml": (AgentConfig, lambda: description.agent(SETTINGS, IDS, PLACE, "desk")),
+    "people.yaml": (PeopleConfig, lambda: description.people(SETTINGS, IDS, PLACE)),
     "client.yaml": (ClientConfig, lambda: description.client(SETTINGS, IDS, PLACE, "code-review", POLICIES)),
 }
 
@@ -69,6 +71,13 @@ def test_the_gateway_learns_neither_address_nor_credential_of_a_target() -> None
     text = (GOLDEN / "gateway.yaml").read_text()
     assert "db.internal" not in text
     assert "/var/run/secrets" not in text
+
+
+def test_without_a_port_for_it_there_is_no_api_and_nobody_to_sign_in() -> None:
+    settings = yaml.safe_load((GOLDEN / "settings.yaml").read_text())
+    del settings["gateway"]["apiPort"]
+    gateway = description.gateway(config.load(settings), IDS, PLACE)
+    assert (gateway.listen.api, gateway.people) == (None, None)
 
 
 def test_an_agent_gets_its_own_targets_only() -> None:

@@ -74,3 +74,44 @@ def test_a_mistake_is_told(text, kind, says):
 def test_groups_are_never_trusted_for_over_a_minute(cache: str):
     with pytest.raises(DocumentError, match="60s"):
         model.validate(GatewayConfig, yaml.parse(GATEWAY + f"limits: {{groupsCache: {cache}}}\n", "gateway.yaml"))
+
+
+def people(text: str) -> GatewayConfig:
+    return model.validate(GatewayConfig, yaml.parse(GATEWAY.replace("7443}}", "7443}, api: {port: 0}}") + text, "g"))
+
+
+def test_people_and_their_address_belong_together():
+    fine = f"people: {{url: 'https://gate.example:8444', client: {ID}}}\n"
+    assert people(fine).people is not None
+    for text in (GATEWAY + fine, GATEWAY.replace("7443}}", "7443}, api: {port: 0}}")):
+        with pytest.raises(DocumentError, match="belong together"):
+            model.validate(GatewayConfig, yaml.parse(text, "g"))
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        "{format: slack, url: 'http://hooks.example/x'}",
+        "{format: slack, url: 'https://user@hooks.example/x'}",
+        "{format: slack, url: 'https://hooks.example/#x'}",
+        "{format: slack, url: 'https://hooks.example\\\\@evil'}",
+        "{format: slack, url: 'file:///etc/passwd'}",
+        "{format: slack, url: 'https://'}",
+        "{format: slack, url: 'https://x', urlFile: y}",
+        "{format: slack}",
+        "{url: 'https://x'}",
+        "{format: discord, url: 'https://x', secretFile: y}",
+    ],
+)
+def test_a_webhook_that_leads_elsewhere_or_is_unsigned_is_refused(hook: str):
+    with pytest.raises(DocumentError):
+        people(f"people: {{url: 'https://gate', client: {ID}, webhooks: {{ops: {hook}}}}}\n")
+
+
+def test_webhooks():
+    found = people(
+        f"people: {{url: 'https://gate', client: {ID}, webhooks: {{ops: {{url: 'https://x/y', secretFile: s}},"
+        " chat: {format: teams, urlFile: u}, here: {format: slack, url: 'http://127.0.0.1:8/x'}}}\n"
+    ).people
+    assert found is not None
+    assert set(found.webhooks) == {"ops", "chat", "here"}
