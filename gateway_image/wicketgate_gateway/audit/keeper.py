@@ -26,18 +26,21 @@ from wicketgate_gateway.audit.ingest import catch_up, journal_folder
 from wicketgate_gateway.audit.retention import Rules, carry_out, make_plan, only_run
 from wicketgate_gateway.audit.seals import SealLog, key_text, signing_key
 from wicketgate_gateway.audit.sinks import OtlpSink, Sink, SyslogSink
+from wicketgate_gateway.audit.storing import store_closed
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.gateway import GatewayTarget
 from wicketgate_gateway.contract.keeping import AuditSettings, RecordingStore, Retention
 from wicketgate_gateway.contract.model import Model, read
 from wicketgate_gateway.contract.policy import Bundle
 from wicketgate_gateway.contract.values import seconds
+from wicketgate_gateway.recording.objects import ObjectStore, remember, remembered
 from wicketgate_gateway.store import sqlite
 
 _LAST_SECONDS = 10.0
 _LONGEST_PAUSE = 300.0
 _RESTART_SECONDS = 5.0
 _POLL_SECONDS = 0.5
+_STORE_SECONDS = 5.0
 _FIRST_RETENTION = 60.0
 
 
@@ -133,6 +136,30 @@ def sealing(duties: Duties) -> Callable[[], None]:
     return step
 
 
+def storing(duties: Duties, setting: RecordingStore) -> Callable[[], None]:
+    """Bring closed recordings to the object store."""
+    state = Path(duties.state)
+    recordings = state / "recordings"
+
+    def step() -> None:
+        store = ObjectStore(setting.url)
+        remember(recordings, setting.url)
+        connection = sqlite.connect(sqlite.database(state))
+        try:
+            catch_up(state, connection)
+            store_closed(
+                recordings,
+                connection,
+                store,
+                keep_local=setting.keep_local,
+                tell=lambda message: tell("recordings", message),
+            )
+        finally:
+            connection.close()
+
+    return step
+
+
 def deleting(duties: Duties) -> Callable[[], None]:
     """Delete what is too old."""
     state = Path(duties.state)
@@ -144,8 +171,9 @@ def deleting(duties: Duties) -> Callable[[], None]:
         try:
             catch_up(state, connection)
             with only_run(state):
-                plan = make_plan(state, connection, rules)
-                carry_out(state, connection, plan)
+                store = remembered(state / "recordings")
+                plan = make_plan(state, connection, rules, stored=store.has if store else lambda _: False)
+                carry_out(state, connection, plan, unstore=store.remove if store else lambda _: None)
         finally:
             connection.close()
         if not plan.empty:
@@ -176,6 +204,8 @@ def make_duties(duties: Duties) -> list[Duty]:
     if audit.otlp is not None:
         sink = OtlpSink(audit.otlp, lambda message: tell("stream otlp", message))
         made.append(Duty("stream otlp", _POLL_SECONDS, streaming(duties, "otlp", sink)))
+    if duties.recordings is not None:
+        made.append(Duty("recordings", _STORE_SECONDS, storing(duties, duties.recordings)))
     every = seconds(duties.retention.every)
     if every and duties.policies:
         made.append(Duty("retention", every, deleting(duties), first=min(every, _FIRST_RETENTION), last=False))

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import Literal
 
 from wicketgate_gateway.audit.follow import Entry, Follower
 from wicketgate_gateway.cli import output
@@ -56,7 +52,7 @@ def audit_export(
     latest = output.moment(until, "--until") if until else None
     follower = Follower(state, "export", lambda message: print(f"warning: {message}", file=sys.stderr), remember=False)
     follower.after(after)
-    with _opened(to) as file:
+    with output.written(to) as file:
         while entries := follower.batch():
             for entry in entries:
                 if earliest is not None and entry.event.time < earliest:
@@ -75,18 +71,3 @@ def _about(entry: Entry, bot: str, target: str) -> bool:
         if wanted and found != wanted:
             return False
     return True
-
-
-@contextmanager
-def _opened(path: Path | None) -> Generator[TextIO]:
-    if path is None:
-        yield sys.stdout
-        return
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w") as file:
-            yield file
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

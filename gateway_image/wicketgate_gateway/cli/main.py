@@ -63,6 +63,9 @@ _AUDIT = {
     "key": ("wicketgate_gateway.cli.verify:audit_key", "Print the public key that the audit is sealed with."),
 }
 """`wicketgate audit` with anything else is `audit search`."""
+_RECORDINGS = {
+    "search": ("wicketgate_gateway.cli.find:recordings_search", "Find text in what was recorded."),
+}
 _RETENTION = {
     "run": ("wicketgate_gateway.cli.retention:retention_run", "Delete what is too old, leaving signed tombstones."),
 }
@@ -70,6 +73,16 @@ _LEGAL_HOLD = {
     "add": ("wicketgate_gateway.cli.retention:hold_add", "Let nothing be deleted that matches."),
     "lift": ("wicketgate_gateway.cli.retention:hold_lift", "End a legal hold."),
     "list": ("wicketgate_gateway.cli.retention:hold_list", "List the legal holds that stand."),
+}
+
+_POLICY = {
+    "check": ("wicketgate_gateway.cli.policy_check:check", "Check policies without using them."),
+    "test": ("wicketgate_gateway.cli.policy_cases:run_tests", "Run the cases that stand beside policies."),
+    "simulate": ("wicketgate_gateway.cli.policy_simulate:simulate", "Explain one decision, and what would change it."),
+    "replay": (
+        "wicketgate_gateway.cli.policy_replay:replay",
+        "Decide recorded operations again, under another bundle.",
+    ),
 }
 
 
@@ -93,16 +106,15 @@ def make_app() -> App:
         ("sessions", _SESSIONS, "List sessions, or end one. Without a verb: list."),
         ("approvals", _APPROVALS, "Look at held operations, and answer."),
         ("audit", _AUDIT, "Search the audit, or check it. Without a verb: search."),
+        ("recordings", _RECORDINGS, "Look into all recordings."),
         ("retention", _RETENTION, "Delete what is too old."),
         ("legal-hold", _LEGAL_HOLD, "Keep from being deleted what somebody needs."),
+        ("policy", _POLICY, "Work on policies."),
     ):
         inner = App(name=group, help=help_)
         for name, (where, text) in verbs.items():
             inner.command(where, name=name, help=text)
         app.command(inner)
-    policy = App(name="policy", help="Work on policies.")
-    policy.command("wicketgate_gateway.cli.policy_check:check", name="check", help="Check policies without using them.")
-    app.command(policy)
     app.command(completion)
     return app
 

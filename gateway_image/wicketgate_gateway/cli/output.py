@@ -8,11 +8,15 @@ appear only on a terminal, and not with NO_COLOR (no-color.org); a table in a pi
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 from wicketgate_gateway.contract.errors import WicketgateError
 
@@ -145,3 +149,43 @@ def moment(text: str, option: str, *, now: datetime | None = None) -> int:
             ) from None
         at = at.astimezone()
     return int(at.timestamp() * 1_000_000) * 1000
+
+
+_OFFSET = re.compile(r"(?:(\d{1,3}):)?(\d{1,3}):(\d{1,2}(?:\.\d{1,9})?)\Z")
+
+
+def offset(text: str, start: int) -> int:
+    """A place in a recording that began at `start`: `12:30`, `1:02:03` or `90s` from there, or a date and time; in ns
+    since 1970. Raises WicketgateError.
+    """
+    match = _OFFSET.match(text)
+    if match:
+        seconds = int(match[1] or 0) * 3600 + int(match[2]) * 60 + float(match[3])
+        return start + int(seconds * 1_000_000_000)
+    found = _DURATION.match(text)
+    if found:
+        return start + int(int(found[1]) * _SECONDS[found[2]] * 1_000_000_000)
+    try:
+        return int(datetime.fromisoformat(text).astimezone().timestamp() * 1_000_000) * 1000
+    except ValueError:
+        raise WicketgateError(
+            f"`{text}` is not a place in a recording",
+            code="time-invalid",
+            remedy="write minutes and seconds from its start (`12:30`), or a date and time (`2026-11-24T20:30:05`)",
+        ) from None
+
+
+@contextmanager
+def written(path: Path | None) -> Generator[TextIO]:
+    """A file that is there whole, for its owner alone, or not at all; standard output for None."""
+    if path is None:
+        yield sys.stdout
+        return
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w") as file:
+            yield file
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

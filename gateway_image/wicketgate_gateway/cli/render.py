@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from wicketgate_gateway.audit.events import Operation
 from wicketgate_gateway.audit.query import SessionRow
@@ -33,12 +34,16 @@ def cells(answered: Answered, row: Sequence[bytes | None]) -> list[str | None]:
 class Json:
     """One object a line."""
 
-    def __init__(self, max_rows: int) -> None:
+    def __init__(self, max_rows: int, file: TextIO | None = None) -> None:
         self._max_rows = max_rows
+        self._file = file
+
+    def _print(self, data: dict[str, Any]) -> None:
+        (self._file or sys.stdout).write(output.to_json(data) + "\n")
 
     def head(self, row: SessionRow, described: dict[str, Any]) -> None:
         """The session."""
-        output.print_json({"step": "session", **described})
+        self._print({"step": "session", **described})
 
     def step(self, step: Step, start: int) -> None:
         """One step; `offset_us` counts from the session's start."""
@@ -46,7 +51,7 @@ class Json:
         match step:
             case Asked():
                 operation = step.operation
-                output.print_json(
+                self._print(
                     {
                         "step": "statement",
                         "number": step.number,
@@ -63,7 +68,7 @@ class Json:
                     }
                 )
             case Answered():
-                output.print_json(
+                self._print(
                     {
                         "step": "result",
                         "number": step.number,
@@ -80,11 +85,11 @@ class Json:
                     }
                 )
             case Note():
-                output.print_json({"step": "note", **common, "text": step.text})
+                self._print({"step": "note", **common, "text": step.text})
 
     def end(self, problems: list[str], note: str, missing: list[Operation]) -> None:
         """How complete the recording is."""
-        output.print_json(
+        self._print(
             {
                 "step": "end",
                 "whole": not problems and not note.startswith("the session is still"),

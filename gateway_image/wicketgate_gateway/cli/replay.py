@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -15,12 +16,17 @@ from wicketgate_gateway.audit import ingest, query
 from wicketgate_gateway.audit.events import Operation
 from wicketgate_gateway.audit.query import SessionRow
 from wicketgate_gateway.cli import output, render
+from wicketgate_gateway.cli.asciicast import Asciicast
+from wicketgate_gateway.cli.find import matching
 from wicketgate_gateway.cli.main import INCOMPLETE
 from wicketgate_gateway.cli.sessions import describe, state_of
 from wicketgate_gateway.cli.state import Place, gateway_runs
 from wicketgate_gateway.contract.errors import WicketgateError
+from wicketgate_gateway.recording.objects import at_hand
 from wicketgate_gateway.recording.reader import Recording, check_closed
 from wicketgate_gateway.recording.replay import DEFAULT_ROWS, Conversation, Step
+
+_ALL_ROWS = 1_000_000
 
 
 def replay(
@@ -32,6 +38,10 @@ def replay(
     follow: Annotated[bool, Parameter(name=["--follow", "-f"])] = False,
     idle: float = 2.0,
     rows: int = DEFAULT_ROWS,
+    begin: Annotated[str, Parameter(name="--from")] = "",
+    grep: str = "",
+    export: Literal["asciicast", "ndjson"] | None = None,
+    to: Path | None = None,
     json: bool = False,
     place: Place = Place(),  # noqa: B008 - frozen
 ) -> int:
@@ -53,6 +63,14 @@ def replay(
         Shorten longer pauses to so many seconds (2).
     rows
         Show at most so many rows of each result (20).
+    begin
+        Begin there: minutes and seconds from the start (`12:30`, `1:02:03`), or a date and time.
+    grep
+        Show only statements, with their results, in which this text is, in any case of letters.
+    export
+        Write it as a terminal recording (asciicast v3, for asciinema) or as JSON lines with all rows.
+    to
+        The file to export to; without it, standard output.
     json
         One object a line: the session, then each step, then the recording's state.
     """
@@ -60,33 +78,55 @@ def replay(
         raise WicketgateError(
             "--speed, --idle and --rows take positive numbers", code="usage", remedy="leave them out, or raise them"
         )
-    wait = not (at_once or json or follow) and sys.stdout.isatty()
-    with place.store() as (folder, connection):
+    wait = not (at_once or json or follow or export) and sys.stdout.isatty()
+    with place.store() as (folder, connection), contextlib.ExitStack() as stack:
         row = query.session(connection, session)
-        source = _Source(folder, connection, row, follow=follow, max_rows=rows)
-        shown = render.Json(rows) if json else render.Terminal(output.console(), rows)
+        start = row.started.time
+        since = output.offset(begin, start) if begin else start
+        rows = _ALL_ROWS if (export == "ndjson" or grep) and rows == DEFAULT_ROWS else rows
+        recordings = stack.enter_context(at_hand(folder / "recordings", row.started.session))
+        source = _Source(folder, recordings, connection, row, follow=follow, max_rows=rows)
+        shown = stack.enter_context(_shown(export, to, json=json, rows=rows, idle=idle, since=since))
         shown.head(row, describe(row, folder, gateway_runs(folder)))
-        clock = _Clock(row.started.time, speed, idle) if wait else None
-        for step in source.steps():
+        clock = _Clock(since, speed, idle) if wait else None
+        for step in matching(source.steps(), grep, since):
             if clock is not None:
                 clock.wait(step.time)
-            shown.step(step, row.started.time)
+            shown.step(step, start)
         problems, note = source.verdict()
         shown.end(problems, note, source.missing())
     return INCOMPLETE if problems else 0
+
+
+@contextlib.contextmanager
+def _shown(
+    export: str | None, to: Path | None, *, json: bool, rows: int, idle: float, since: int
+) -> Generator[render.Json | render.Terminal | Asciicast]:
+    if export is None:
+        yield render.Json(rows) if json else render.Terminal(output.console(), rows)
+        return
+    with output.written(to) as file:
+        yield Asciicast(file, idle=idle, since=since) if export == "asciicast" else render.Json(rows, file)
 
 
 class _Source:
     """The steps of one recording, with the verdicts from the audit store."""
 
     def __init__(
-        self, folder: Path, connection: sqlite3.Connection, row: SessionRow, *, follow: bool, max_rows: int
+        self,
+        folder: Path,
+        recordings: Path,
+        connection: sqlite3.Connection,
+        row: SessionRow,
+        *,
+        follow: bool,
+        max_rows: int,
     ) -> None:
         self._folder = folder
         self._connection = connection
         self._session = row.started.session
         self._follow = follow
-        self._recording = Recording(folder / "recordings", self._session)
+        self._recording = Recording(recordings, self._session)
         self._after = (0, 0)
         self._conversation = Conversation(self._operations, max_rows=max_rows)
 

@@ -15,6 +15,7 @@ from wicketgate_gateway.audit.seals import LegalHold, SealLog
 from wicketgate_gateway.cli import output
 from wicketgate_gateway.cli.state import Place
 from wicketgate_gateway.contract.errors import WicketgateError
+from wicketgate_gateway.recording.objects import remembered
 
 
 def retention_run(*, dry_run: bool = False, json: bool = False, place: Place = Place()) -> None:  # noqa: B008 - frozen
@@ -38,9 +39,10 @@ def retention_run(*, dry_run: bool = False, json: bool = False, place: Place = P
     config = read(GatewayConfig, place.config)
     rules = Rules(config.retention, read(Bundle, place.config.parent / config.policies), config.targets)
     with place.store() as (state, connection), only_run(state):
-        plan = make_plan(state, connection, rules)
+        store = remembered(state / "recordings")
+        plan = make_plan(state, connection, rules, stored=store.has if store else lambda _: False)
         if not dry_run:
-            carry_out(state, connection, plan)
+            carry_out(state, connection, plan, unstore=store.remove if store else lambda _: None)
     if json:
         output.print_json(_describe(plan, dry_run=dry_run))
     else:

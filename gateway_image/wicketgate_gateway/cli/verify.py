@@ -10,11 +10,13 @@ from cyclopts import Parameter
 
 from wicketgate_gateway.audit import evidence
 from wicketgate_gateway.audit.seals import KEY, key_text, public_key, signing_key
+from wicketgate_gateway.audit.storing import checker
 from wicketgate_gateway.audit.verify import Report, purged_recordings, verify
 from wicketgate_gateway.cli import output
 from wicketgate_gateway.cli.main import INCOMPLETE
 from wicketgate_gateway.cli.state import Place, gateway_runs
 from wicketgate_gateway.contract.errors import WicketgateError
+from wicketgate_gateway.recording.objects import remembered
 
 
 def audit_verify(
@@ -49,7 +51,10 @@ def audit_verify(
     told = _Progress()
     report = verify(state, anchors=anchors, key=key or None, running=running, on_file=told.file)
     if recordings:
-        evidence.check_recordings(report, state / "recordings", purged_recordings(state), running=running)
+        stored = checker(remembered(state / "recordings"), report)
+        evidence.check_recordings(
+            report, state / "recordings", purged_recordings(state), running=running, stored=stored
+        )
     if json:
         output.print_json(describe(report))
     else:
