@@ -3,8 +3,9 @@
 How this works: a server's error may quote the value that it is about (`invalid input syntax for type integer: "…"`,
 `Key (email)=(…) already exists`). For a statement whose answer is masked, everything that could show a value goes:
 detail, context and hint always, the message's quoted parts unless they name a schema, table, column, type or constraint
-that the error names in fields of their own. An error with a position in the client's text was raised while the
-statement was analysed, before any row was read, and stays as it is.
+that the error names in fields of their own. An error with a position in the client's text and no context was raised
+while the statement was analysed, before any row was read, and stays as it is. (With a context the position is one in
+another text: `email::regtype` has the value itself parsed.)
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def notice(text: str, *, detail: str = "", hint: str = "", sqlstate: str = "0000
 def without_values(kind: bytes, body: bytes) -> bytes:
     """The server's ErrorResponse (`E`) or NoticeResponse (`N`) `body` as a message that shows no value."""
     fields = messages.read_report(body)
-    if "P" in fields:
+    if "P" in fields and "W" not in fields:
         return messages.message(kind, body)
     kept = {code: fields[code] for code in _KEPT if code in fields}
     sqlstate = fields.get("C", "")

@@ -61,3 +61,16 @@ def test_our_own() -> None:
         "S": "FATAL", "V": "FATAL", "C": "28000", "M": "no way ", "D": "d", "H": "h", "P": "3"
     }  # fmt: skip
     assert messages.read_report(errors.notice("hello", hint="x")[5:])["S"] == "NOTICE"
+
+
+def test_a_position_in_another_text_hides_nothing_less() -> None:
+    # `SELECT email::regtype`: the value is parsed while the statement runs, and the error points into it.
+    fields = {
+        "S": "ERROR",
+        "C": "42601",
+        "M": 'syntax error at or near "@"',
+        "P": "4",
+        "W": 'invalid type name "a@b.c"',
+    }
+    shown = errors.without_values(b"E", messages.report(b"E", fields)[5:])
+    assert b"a@b" not in shown
