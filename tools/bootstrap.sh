@@ -9,6 +9,9 @@
 WICKETGATE_UV_VERSION=0.13.9 # installed where PATH has no uv of at least the next line's version
 WICKETGATE_UV_OLDEST=0.9
 
+# Where it is set, every process would compile all of the environment's modules anew: seconds each.
+unset PYTHONDONTWRITEBYTECODE
+
 WICKETGATE_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 WICKETGATE_PYTHON="$WICKETGATE_ROOT/.venv/bin/python"
 

@@ -45,7 +45,7 @@ def _static() -> bool:
 
 
 def _pytest(arguments: Sequence[str]) -> int:
-    environment = {**os.environ, "PULUMI_ERROR_OUTPUT_STRING": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PULUMI_ERROR_OUTPUT_STRING": "1"}
     return subprocess.run([BIN / "pytest", *arguments], cwd=ROOT, env=environment, check=False).returncode
 
 
