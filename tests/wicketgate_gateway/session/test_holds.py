@@ -55,7 +55,7 @@ class World:
 
     async def until(self, condition: Callable[[], object]) -> None:
         async with asyncio.timeout(10):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - what is waited for tells by no event
                 await asyncio.sleep(0.01)
 
     async def vote(self, choice: Choice, comment: str = "", approver: str = "ann") -> None:
