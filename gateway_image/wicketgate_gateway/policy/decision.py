@@ -72,10 +72,10 @@ class VerdictCache:
         """The decision on this very text, if it was asked for lately."""
         return self._recent.get(key)
 
-    def find(self, key: object, exact: object) -> Decision | None:
-        """The decision on a text like the one of `exact`, which is remembered."""
+    def find(self, key: object, exact: object, *, remember: bool = True) -> Decision | None:
+        """The decision on a text like the one of `exact`, which is remembered; not if it is as fast to find again."""
         found = self._decisions.get(key)
-        if found is not None:
+        if found is not None and remember:
             _put(self._recent, exact, found, RECENT_ENTRIES)
         return found
 

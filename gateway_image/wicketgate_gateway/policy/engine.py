@@ -31,6 +31,8 @@ from wicketgate_gateway.wire.postgres.sql.model import StatementClass as C
 
 __all__ = ["Decision", "Record", "Subject", "TargetPolicy", "VerdictCache", "decide_text"]
 
+SHORT_TEXT = 256
+"""To strip the literals of a shorter text costs no more than to remember it as it is."""
 CACHED_TEXT = 4096
 """Longer texts are decided anew each time: they are rare, and would fill the memory."""
 _BY_NAME = frozenset({StatementKind.EXECUTE, StatementKind.FETCH})
@@ -453,7 +455,9 @@ def decide_text(policy: TargetPolicy, text: str, session: SessionFacts, now: flo
     stripped = None if policy.reads_text else _stripped(text)
     key: object = exact if stripped is None else (stripped, path, index, times)
     # A text whose literals matter is kept under its own key.
-    found = cache.find(key, exact) or (cache.find(exact, exact) if key is not exact else None)
+    found = cache.find(key, exact, remember=len(text) > SHORT_TEXT)
+    if found is None and key is not exact:
+        found = cache.find(exact, exact)
     if found is not None:
         return found
     decision = _decide(policy, text, session, now)
