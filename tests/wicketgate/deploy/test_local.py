@@ -32,6 +32,7 @@ def files(under_mocks: Callable[..., Any], bots: dict[str, pulumi.Input[str]]) -
                 "bots": bots,
                 "bundle": "{}\n",
                 "policies": {},
+                "cli_client_id": UUID.format(7),
             },
         )
 
@@ -44,6 +45,7 @@ def test_each_process_and_bot_has_its_file(under_mocks: Callable[..., Any]) -> N
     assert {str(Path(f["path"]).relative_to(folder)) for f in made.values()} == {
         "bundle.json",
         "gateway.yaml",
+        "people.yaml",
         "agents/desk.yaml",
         "agents/far.yaml",
         "clients/one.yaml",
