@@ -21,6 +21,8 @@ def test_a_text_is_found_by_its_likeness_and_then_as_it_is():
     assert cache.recent("select 2") is found
     assert cache.recent("select 1") is found
     assert cache.find("other", "other") is None
+    assert cache.find("select ?", "select 3", remember=False) is found
+    assert cache.recent("select 3") is None
 
 
 def test_it_is_bounded_and_the_oldest_go_first():

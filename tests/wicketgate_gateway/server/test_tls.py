@@ -16,6 +16,8 @@ def test_new_versions_only(tmp_path: Path) -> None:
     context = server_context(ServerTls(certificate_file=str(leaf.cert_file), key_file=str(leaf.key_file)))
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
     assert context.options & ssl.OP_NO_RENEGOTIATION
+    assert context.options & ssl.OP_NO_TICKET
+    assert context.num_tickets == 0
 
 
 def test_a_certificate_that_is_none(tmp_path: Path) -> None:
