@@ -23,6 +23,7 @@ from typing import Annotated, Self
 from pydantic import Field, field_validator, model_validator
 
 from wicketgate_gateway.contract import model, yaml
+from wicketgate_gateway.contract.catalogue import Catalogue
 from wicketgate_gateway.contract.errors import DocumentError, Problem, Where
 from wicketgate_gateway.contract.model import Strings, Terms
 from wicketgate_gateway.contract.policy import MaskMethod, Policy
@@ -147,16 +148,26 @@ def load_test(path: Path) -> tuple[PolicyTest, yaml.Document, list[Policy]]:
     return test, document, policies
 
 
+def catalogue_in(path: Path) -> Catalogue | None:
+    """The catalogue that a test file describes; None if it has no `schema`. Raises DocumentError."""
+    document = model.load(path)
+    return _catalogue(model.validate(PolicyTest, document), document)
+
+
+def _catalogue(test: PolicyTest, document: yaml.Document) -> Catalogue | None:
+    try:
+        return None if test.relations is None else catalogue_of(test.relations, test.views)
+    except KeyError as error:
+        message = f"a view reads `{error.args[0]}`, which no table of `schema` has"
+        raise DocumentError([Problem(message, "add it", document.where(("views",)))]) from None
+
+
 def run(path: Path) -> Iterator[Outcome]:
     """Run all cases of a test file; raises DocumentError if it, or a policy, is wrong."""
     test, document, policies = load_test(path)
     targets = [p.targets for p in policies if isinstance(p.targets, list)]
     target = test.target or (targets[0][0] if targets and targets[0] else "some-target")
-    try:
-        catalogue = None if test.relations is None else catalogue_of(test.relations, test.views)
-    except KeyError as error:
-        message = f"a view reads `{error.args[0]}`, which no table of `schema` has"
-        raise DocumentError([Problem(message, "add it", document.where(("views",)))]) from None
+    catalogue = _catalogue(test, document)
     for i, case in enumerate(test.cases):
         whole = PolicySet(bundle_of(policies, case.bot, case.groups))
         found = policy_for(

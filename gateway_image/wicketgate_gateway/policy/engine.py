@@ -99,7 +99,7 @@ class TargetPolicy:
             return self._verdict("builtin:empty")
         operation: list[list[Statement]] = []
         for number, facts in enumerate(statements, 1):
-            group, refused = self._with_named(facts, session)
+            group, refused = self.with_named(facts, session)
             if refused is not None:
                 return self._placed(refused, facts, number, len(statements))
             operation.append([statement_of(f, session) for f in group])
@@ -129,11 +129,15 @@ class TargetPolicy:
         """How the answer to these statements is masked; None if the target has no masks."""
         if self.masks is None:
             return None
-        groups = [[statement_of(f, session) for f in self._with_named(facts, session)[0]] for facts in statements]
+        groups = [[statement_of(f, session) for f in self.with_named(facts, session)[0]] for facts in statements]
         return plan_for(self.masks, groups, session)
 
-    def _with_named(self, facts: Facts, session: SessionFacts) -> tuple[list[Facts], Verdict | None]:
-        # A statement that runs another by name is decided as all that this name may mean.
+    def with_rules(self, rules: Iterable[CompiledRule]) -> TargetPolicy:
+        """The same with other rules: what would be, if."""
+        return TargetPolicy(self.policies, rules, self.masks, self.record, self.subject, self.digest, clock=self.clock)
+
+    def with_named(self, facts: Facts, session: SessionFacts) -> tuple[list[Facts], Verdict | None]:
+        """The statement and all that it may run by name, as which it is decided; or the denial of an unknown name."""
         group = [facts]
         part: Facts | None = facts
         while part is not None:

@@ -1,0 +1,208 @@
+"""`wicketgate policy simulate`: one decision, explained by the engine that would make it."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from wicketgate_gateway.cli import output
+from wicketgate_gateway.contract import model
+from wicketgate_gateway.contract.errors import WicketgateError
+from wicketgate_gateway.contract.gateway import GatewayConfig
+from wicketgate_gateway.contract.policy import Policy
+from wicketgate_gateway.contract.verdict import Effect
+from wicketgate_gateway.masking.plan import MaskPlan
+from wicketgate_gateway.policy.cases import catalogue_in
+from wicketgate_gateway.policy.columns import result_columns
+from wicketgate_gateway.policy.engine import TargetPolicy
+from wicketgate_gateway.policy.explain import Explanation, explain
+from wicketgate_gateway.policy.load import PolicySet, load_bundle
+from wicketgate_gateway.policy.trial import Trial, bundle_of, policy_for, stand_in
+
+_STYLES = {Effect.ALLOW: "bold green", Effect.HOLD: "bold yellow", Effect.DENY: "bold red"}
+FOLDER = Path("policies/access")
+
+
+def simulate(
+    sql: str,
+    /,
+    *,
+    target: Annotated[str, Parameter(name=["--target", "-t"])],
+    bot: str = "some-bot",
+    group: tuple[str, ...] = (),
+    policy: tuple[Path, ...] = (),
+    bundle: Path | None = None,
+    config: Path | None = None,
+    label: tuple[str, ...] = (),
+    schema: Path | None = None,
+    at: str = "",
+    json: bool = False,
+) -> None:
+    """Say how one operation would be decided, by which rule, why, and what would change it.
+
+    Parameters
+    ----------
+    sql
+        The operation: what a client would send as one text.
+    target
+        The target's name.
+    bot
+        Who asks.
+    group
+        A group that the bot is in; may be repeated.
+    policy
+        Policy files that apply; may be repeated. Without them and a bundle, those of `policies/access` for the target.
+    bundle
+        A rendered bundle, instead of policy files.
+    config
+        The gateway's `gateway.yaml`: its bundle and its targets' labels.
+    label
+        A label of the target, as `env=prod`; may be repeated.
+    schema
+        A test file whose `schema` and `views` say which tables there are; masks need it.
+    at
+        When, as `2026-11-24T12:00:00+01:00`; without it, now.
+    json
+        One object.
+    """
+    labels = dict(_label(text) for text in label)
+    if config is not None:
+        read = model.read(GatewayConfig, config)
+        bundle = bundle or config.parent / read.policies
+        if target in read.targets:
+            labels = {**read.targets[target].labels, **labels}
+    found = (
+        _from_bundle(bundle, bot, group, target, labels) if bundle else _from_files(policy, bot, group, target, labels)
+    )
+    catalogue = None if schema is None else catalogue_in(schema)
+    trial = Trial(found, catalogue)
+    result = explain(found, sql, trial.session, _moment(at))
+    masks = _masks(result, sql, trial)
+    if json:
+        output.print_json(_plain(result, masks))
+    else:
+        _print(result, masks, known=catalogue is not None)
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise WicketgateError(f"`{text}` is no label", code="label-invalid", remedy="write it as `env=prod`")
+    return key, value
+
+
+def _moment(text: str) -> float | None:
+    if not text:
+        return None
+    try:
+        return datetime.datetime.fromisoformat(text).astimezone().timestamp()
+    except ValueError:
+        raise WicketgateError(
+            f"`{text}` is not a time", code="time-invalid", remedy="write it as `2026-11-24T12:00:00+01:00`"
+        ) from None
+
+
+def _from_files(
+    files: tuple[Path, ...], bot: str, groups: tuple[str, ...], target: str, labels: dict[str, str]
+) -> TargetPolicy:
+    paths = files or tuple(sorted(p for p in FOLDER.glob("*.yaml") if not p.name.endswith(".test.yaml")))
+    policies = [model.read(Policy, path) for path in paths]
+    fitting = [p for p in policies if p.covers(target, "postgres", labels)]
+    found = policy_for(
+        PolicySet(bundle_of(fitting, bot, groups)),
+        stand_in(bot),
+        (stand_in(f"group {name}") for name in groups),
+        target,
+        labels,
+    )
+    if found is None:
+        read = ", ".join(f"`{p.policy}`" for p in policies) or "none"
+        raise WicketgateError(
+            f"no policy applies to `{bot}` at `{target}`",
+            code="no-policy",
+            remedy=f"policies read: {read}; name others by `--policy`, labels by `--label`, groups by `--group`",
+        )
+    return found
+
+
+def _from_bundle(path: Path, bot: str, groups: tuple[str, ...], target: str, labels: dict[str, str]) -> TargetPolicy:
+    policies = load_bundle(path)
+    bot_id = next((oid for oid, known in policies.bots.items() if known.name == bot), stand_in(bot))
+    ids = {name: oid for p in policies.bundle.policies for oid, name in p.groups.items()}
+    unknown = [name for name in groups if name not in ids]
+    found = None if unknown else policy_for(policies, bot_id, (ids[name] for name in groups), target, labels)
+    if found is None:
+        names = ", ".join(f"`{name}`" for name in sorted(ids)) or "none"
+        what = f"the bundle has no group `{unknown[0]}`" if unknown else f"no policy applies to `{bot}` at `{target}`"
+        raise WicketgateError(what, code="no-policy", remedy=f"name its groups by `--group` (the bundle has {names})")
+    return found
+
+
+def _masks(result: Explanation, sql: str, trial: Trial) -> dict[str, str]:
+    plan = result.decision.verdict.masks
+    columns = result_columns(sql, trial.session) if isinstance(plan, MaskPlan) else None
+    if columns is None or not isinstance(plan, MaskPlan):
+        return {}
+    methods = zip(columns, plan.columns(columns), strict=True)
+    return {column.name: method.value for column, method in methods if method is not None}
+
+
+def _print(result: Explanation, masks: dict[str, str], *, known: bool) -> None:
+    console = output.console()
+    verdict = result.decision.verdict
+
+    def say(title: str, text: str, style: str = "") -> None:
+        console.print(f"{title:<10} {output.clean(text, line=True)}", style=style)
+
+    say("verdict", verdict.effect.value, _STYLES[verdict.effect])
+    say("rule", verdict.rule)
+    if verdict.reason:
+        say("because", verdict.reason)
+    for i, aspect in enumerate((*result.aspects, *(f"calling `{name}`" for name in result.functions))):
+        say("it does" if i == 0 else "", aspect)
+    if masks:
+        say("masked", ", ".join(f"`{name}` as {method}" for name, method in masks.items()))
+    if not known and (verdict.masks is not None or verdict.code == "masked-flow"):
+        say("note", "which tables there are is not known: name them by `--schema`, for masks hang on them")
+    if verdict.hold is not None:
+        hold = verdict.hold
+        who = ", ".join(f"`{name}`" for name in hold.approver_names)
+        say("approvers", f"{hold.quorum} of {who}, within {hold.within:g} s; the client waits {hold.wait:g} s")
+        serves = "one run" if hold.reuse is None else f"the same operation for {hold.reuse:g} s"
+        say("approval", f"serves {serves}" + ("; a reason is required" if hold.reason_required else ""))
+    if verdict.effect is Effect.DENY and verdict.remedy:
+        say("remedy", verdict.remedy)
+    if result.then is None:
+        if verdict.effect is Effect.DENY:
+            say("change", "no rule can change this")
+        return
+    for i, label in enumerate(result.in_the_way):
+        say("change" if i == 0 else "", f"without `{label}`")
+    for i, line in enumerate(result.missing):
+        say("change" if i == 0 and not result.in_the_way else "", f"with    {line}")
+    reason = f": {result.then.reason}" if result.then.reason else ""
+    say("then", f"{result.then.effect.value}{reason}", _STYLES[result.then.effect])
+
+
+def _plain(result: Explanation, masks: dict[str, str]) -> dict[str, object]:
+    verdict = result.decision.verdict
+    hold = verdict.hold
+    return {
+        "verdict": verdict.effect.value,
+        "rule": verdict.rule,
+        "code": verdict.code,
+        "reason": verdict.reason,
+        "remedy": verdict.remedy,
+        "aspects": list(result.aspects),
+        "functions": list(result.functions),
+        "masked": masks,
+        "approvers": list(hold.approver_names) if hold else [],
+        "quorum": hold.quorum if hold else None,
+        "without": list(result.in_the_way),
+        "with": list(result.missing),
+        "then": result.then.effect.value if result.then else None,
+        "then_reason": result.then.reason if result.then else "",
+    }
