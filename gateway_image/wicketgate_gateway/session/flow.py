@@ -15,13 +15,12 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from wicketgate_gateway.audit.events import AuditEvent
 from wicketgate_gateway.contract.identity import Principal
 from wicketgate_gateway.masking.plan import MaskPlan
 from wicketgate_gateway.masking.rows import RowMasker
-from wicketgate_gateway.session.ends import Ends
 from wicketgate_gateway.session.holding import MAX_BEHIND, Holding
 from wicketgate_gateway.session.holds import Hold
 from wicketgate_gateway.session.pinned import PinnedSettings
@@ -44,6 +43,26 @@ PUMP_MESSAGES = 64
 MAX_UNDER_WAY = 4096
 """Unanswered messages. The server holds back at most 8 KiB of answers (5 bytes each), so waiting for them must end."""
 MAX_MASKERS = 64
+
+
+class Ends(Protocol):
+    """Where the session's bytes go."""
+
+    def to_client(self, data: bytes) -> None:
+        """Send to the client."""
+        ...
+
+    def to_target(self, data: bytes) -> None:
+        """Send to the target."""
+        ...
+
+    def wake(self) -> None:
+        """Call `pump` in the next loop turn."""
+        ...
+
+    def ended(self, *, terminate: bool) -> None:
+        """The session is over; `terminate` says that the target should still be sent a Terminate."""
+        ...
 
 
 class Flow:

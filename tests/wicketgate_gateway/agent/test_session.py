@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from wicketgate_gateway.agent import session
 from wicketgate_gateway.server.agents import TargetUnavailableError
 from wicketgate_gateway.tunnel.messages import Cancel, Open
 from wicketgate_gateway.tunnel.mux import Stream
@@ -92,6 +93,22 @@ async def test_what_a_session_left_running_is_cancelled(world: Any, running: Any
     count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'left'"
     await eventually(lambda: world.postgres.sql(count + " AND state = 'active'").strip() == "1")
     stream.close("the bot was disabled")
+    await eventually(lambda: world.postgres.sql(count).strip() == "0")
+    await eventually(lambda: not world.link.sessions)
+
+
+async def test_a_cancel_right_before_the_end_is_carried_out_at_once(
+    world: Any, running: Any, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "GRACE_SECONDS", 60.0)
+    await connected(world, running, eventually)
+    stream, _ = await world.registry.open("orders-db", opening(application_name="cut"))
+    stream.send(messages.query("SELECT pg_sleep(60)"))
+    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cut'"
+    await eventually(lambda: world.postgres.sql(count + " AND state = 'active'").strip() == "1")
+    stream.send_control(Cancel())
+    stream.send(messages.TERMINATE)
+    stream.close("killed")
     await eventually(lambda: world.postgres.sql(count).strip() == "0")
     await eventually(lambda: not world.link.sessions)
 

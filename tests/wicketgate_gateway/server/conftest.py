@@ -110,6 +110,8 @@ class FakeSession:
         self.got = b""
         self.lost: list[str] = []
         self.pumps = 0
+        self.waits = False
+        """Whether it waits for people, so that a cancel is for it."""
 
     def from_client(self, data: bytes) -> None:
         self.got += data
@@ -119,6 +121,9 @@ class FakeSession:
 
     def pump(self) -> None:
         self.pumps += 1
+
+    def cancel(self) -> bool:
+        return self.waits
 
     def client_lost(self) -> None:
         self.lost.append("client")

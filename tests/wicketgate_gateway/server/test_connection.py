@@ -205,3 +205,15 @@ async def test_ends(fakes: Any) -> None:
     assert session.lost == ["client"]
     connection.to_target(b"late")
     assert not stream.sent.endswith(b"late")
+
+
+async def test_a_cancel_is_for_the_wait_or_for_the_server(fakes: Any) -> None:
+    connection, _, stream, session = await running(fakes)
+    session.waits = True
+    connection.cancel()
+    assert stream.controls == []
+    connection.cancel_at_target()
+    assert stream.controls == [Cancel()]
+    session.waits = False
+    connection.cancel()
+    assert stream.controls == [Cancel(), Cancel()]

@@ -21,6 +21,15 @@ EXAMPLES: list[Control] = [
     messages.Cancel(),
     messages.CatalogueUpdate(target="t", catalogue=CATALOGUE),
     messages.CatalogueRefresh(target="t"),
+    messages.Estimate(
+        number=1,
+        target="t",
+        statement="DELETE FROM t WHERE a = $1",
+        types=[23],
+        parameters=[b"1", None],
+        formats=[0, 1],
+    ),
+    messages.Estimated(number=1, rows=2, counted=3, plan="Delete on t", note="n"),
 ]
 decode = msgspec.msgpack.Decoder[Control](Control).decode
 
