@@ -133,6 +133,7 @@ class Anchorer:
         self._path = state / POSITION
         self._log = SealLog(state)
         self._delivered = self._read()
+        self._offset = 0
 
     def _read(self) -> int:
         try:
@@ -144,9 +145,9 @@ class Anchorer:
     def deliver(self) -> int:
         """Anchor what is not anchored yet; gives how many seals that were. Raises AnchorError."""
         count = 0
-        for signed in self._log.lines(self._delivered):
+        for signed, offset in self._log.lines(self._delivered, offset=self._offset):
             self.place.put(signed)
-            self._delivered = signed.seal.number
+            self._delivered, self._offset = signed.seal.number, offset
             count += 1
             new = self._path.with_suffix(".new")
             with contextlib.suppress(OSError):

@@ -254,6 +254,13 @@ def read_line(line: bytes) -> Signed:
         raise ValueError(f"it cannot be read: {error}") from None
 
 
+def _number(line: bytes) -> int:
+    try:
+        return int(msgspec.json.decode(_decode_line(line).seal)["number"])
+    except (msgspec.DecodeError, KeyError, TypeError) as error:
+        raise ValueError(str(error)) from None
+
+
 def read_seals(data: bytes, key: str | None = None, *, whole: bool = True) -> Seals:
     """Read the lines of a file, checking each signature and how they follow one another.
 
@@ -315,13 +322,23 @@ class SealLog:
         except OSError as error:
             raise SealError(f"`{self.path}`: {(error.strerror or 'cannot be read').lower()}") from None
 
-    def lines(self, after: int) -> Iterator[Signed]:
-        """The seals with a number over `after`, as they stand there. Raises SealError."""
-        for line in self._data().split(b"\n")[:-1]:
-            with contextlib.suppress(ValueError):
-                signed = read_line(line)
-                if signed.seal.number > after:
-                    yield signed
+    def lines(self, after: int, *, offset: int = 0) -> Iterator[tuple[Signed, int]]:
+        """The seals numbered over `after`, each with the offset after it, from byte `offset` on. Raises SealError."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(offset)
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        return
+                    offset += len(line)
+                    with contextlib.suppress(ValueError):
+                        # A log of years has hundreds of thousands: signatures are checked where they are asked for.
+                        if _number(line) > after:
+                            yield read_line(line[:-1]), offset
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise SealError(f"`{self.path}`: {(error.strerror or 'cannot be read').lower()}") from None
 
     def append(self, seal: Seal, *, key: Ed25519PrivateKey | None = None) -> Signed:
         """Sign and add one seal; it is on the disk when this returns. Raises SealError."""

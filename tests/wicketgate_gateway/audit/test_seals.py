@@ -131,7 +131,11 @@ def test_seals_are_numbered_and_chained(tmp_path: Path) -> None:
     found = log.read()
     assert found.signed == [first, second]
     assert found.problems == []
-    assert list(log.lines(1)) == [second]
+    [(last, end)] = log.lines(1)
+    assert last == second
+    assert end == log.path.stat().st_size
+    assert list(log.lines(1, offset=end)) == []
+    assert [signed for signed, _ in log.lines(0)] == [first, second]
 
 
 def test_writers_take_turns(tmp_path: Path) -> None:
