@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -392,14 +392,13 @@ def _seed(issuer: WorkloadIssuer) -> tuple[dict[str, Any], dict[str, tuple[str, 
     return {"groups": [{"displayName": "reviewers", "id": GROUP}], "applications": applications}, ids
 
 
-@pytest.fixture(scope="session")
-def running_cloud(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -> Iterator[Cloud]:
-    """Entra, issuer, certificates and the database, for the whole run."""
+@contextlib.contextmanager
+def cloud_in(folder: Path, postgres: PostgresServer) -> Generator[Cloud]:
+    """Entra, issuer, certificates, and the schema in this server; what it needs is kept in the folder."""
     from wicketgate.testing.certs import CertificateAuthority
     from wicketgate.testing.entra.server import EntraEmulator
     from wicketgate.testing.issuer.server import WorkloadIssuer
 
-    folder = tmp_path_factory.mktemp("cloud")
     password = secrets.token_urlsafe(18)
     postgres.create_user(ROLE, password)
     postgres.create_database(DATABASE, ROLE)
@@ -416,6 +415,13 @@ def running_cloud(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresSe
         made = Cloud(folder, ca, entra, issuer, postgres, credential, seed["applications"][0]["appId"], ids)
         for name in ids:
             issuer.project(f"workload:{name}", AUDIENCE, Path(made.token_file(name)))
+        yield made
+
+
+@pytest.fixture(scope="session")
+def running_cloud(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresServer) -> Iterator[Cloud]:
+    """Entra, issuer, certificates and the database, for the whole run."""
+    with cloud_in(tmp_path_factory.mktemp("cloud"), postgres) as made:
         yield made
 
 
