@@ -67,6 +67,9 @@ def test_help_names_every_verb(wicketgate: Run) -> None:
         "legal-hold lift",
         "legal-hold list",
         "policy check",
+        "policy test",
+        "policy simulate",
+        "policy replay",
         "completion",
     ],
 )
