@@ -97,3 +97,17 @@ def test_sizes_and_counts() -> None:
         "2,000 rows",
         "2 replies",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("0:00", 0), ("12:30", 750), ("1:02:03", 3723), ("0:01.5", 1.5), ("90s", 90), ("5m", 300)]
+)
+def test_places_in_a_recording(text: str, seconds: float) -> None:
+    assert output.offset(text, 7) == 7 + int(seconds * 1_000_000_000)
+
+
+def test_a_place_by_date_and_what_is_none() -> None:
+    assert output.offset("1970-01-01T00:00:05+00:00", 7) == 5_000_000_000
+    for wrong in ("", "soon", "1:2:3:4", "-1:00"):
+        with pytest.raises(WicketgateError):
+            output.offset(wrong, 0)

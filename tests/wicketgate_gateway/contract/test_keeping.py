@@ -13,7 +13,14 @@ def test_defaults_seal_each_minute_and_keep_events_longer_than_recordings() -> N
 
 @pytest.mark.parametrize(
     "values",
-    [{}, {"file": "/a", "url": "https://b"}, {"url": "http://b"}, {"url": "ftp://b"}, {"url": "b"}, {"file": "a", "x": 1}],
+    [
+        {},
+        {"file": "/a", "url": "https://b"},
+        {"url": "http://b"},
+        {"url": "ftp://b"},
+        {"url": "b"},
+        {"file": "a", "x": 1},
+    ],
 )
 def test_an_anchor_is_one_place_that_can_be_trusted(values: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
@@ -36,3 +43,14 @@ def test_a_stream_says_its_format() -> None:
 def test_a_store_keeps_the_local_copy_unless_told() -> None:
     assert RecordingStore(url="s3://b/p").keep_local
     assert not RecordingStore.model_validate({"url": "s3://b/p", "keepLocal": False}).keep_local
+
+
+@pytest.mark.parametrize("address", ["tcp://log:601", "tls://log", "udp://127.0.0.1:514", "unix:/dev/log"])
+def test_addresses_of_syslog(address: str) -> None:
+    assert AuditSettings.model_validate({"syslog": {"address": address}}).syslog is not None
+
+
+@pytest.mark.parametrize("address", ["", "log:601", "tcp:", "tcp://", "unix:log", "http://log"])
+def test_what_is_no_address_of_syslog(address: str) -> None:
+    with pytest.raises(ValidationError):
+        AuditSettings.model_validate({"syslog": {"address": address}})
