@@ -30,6 +30,7 @@ from wicketgate_gateway.api.app import Parts, guarded
 from wicketgate_gateway.api.changes import Changes
 from wicketgate_gateway.api.names import Names
 from wicketgate_gateway.api.sessions import SessionReader
+from wicketgate_gateway.api.webhooks import Webhooks
 from wicketgate_gateway.approvals.place import store_url
 from wicketgate_gateway.approvals.service import Approvals
 from wicketgate_gateway.approvals.store import open_store
@@ -72,6 +73,7 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
         gone = Gone(config, authenticator)
         approvals = Approvals(store, policy=lambda: policies.current.digest, bot_gone=gone.why)
         changes = Changes(store)
+        webhooks = Webhooks(config, store)
         parts = Parts(
             config=config,
             access=Access(people, lambda: approver_groups(policies.current)),
@@ -83,7 +85,7 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
         bound = _bind(config.listen.api.host, config.listen.api.port)
         stack.callback(bound.close)
         server = server_http.server(guarded(parts), context)
-        tasks = [changes.run(), approvals.sweeping(), _follow(policies)]
+        tasks = [changes.run(), approvals.sweeping(), webhooks.run(), _follow(policies)]
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(task) for task in tasks]
             serving = group.create_task(server._serve([bound]))

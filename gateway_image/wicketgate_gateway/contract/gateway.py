@@ -126,6 +126,10 @@ def _https(value: str) -> str:
     return value
 
 
+HttpsUrl = Annotated[str, AfterValidator(_https)]
+"""An https address that leads where it says."""
+
+
 class WebhookFormat(StrEnum):
     """How a message is written."""
 
@@ -142,7 +146,7 @@ class Webhook(Model):
 
     format: Annotated[WebhookFormat, Field(strict=False)] = WebhookFormat.JSON
     """`json`, `slack` or `teams`."""
-    url: Annotated[str, AfterValidator(_https)] | None = None
+    url: HttpsUrl | None = None
     """The https address, where it is no secret."""
     url_file: str | None = None
     """A file with the address: whoever knows the address of a Slack or Teams webhook can post there."""
@@ -171,7 +175,7 @@ class ControlStore(Model):
 class People(Model):
     """How people reach the gateway and prove who they are."""
 
-    url: Annotated[str, AfterValidator(_https)]
+    url: HttpsUrl
     """The API's address as people reach it; links in messages begin with it."""
     client: Uuid
     """Client id of the public client that people sign in with: tokens that another client got are refused."""
@@ -313,7 +317,7 @@ class PeopleConfig(Model):
     """Client id of the gateway's registration."""
     client: Uuid
     """Client id of the public client that people sign in with."""
-    url: Annotated[str, AfterValidator(_https)]
+    url: HttpsUrl
     """The API's address."""
     ca_file: str | None = None
     """The CA that signed the API's certificate; without it, the system's."""
