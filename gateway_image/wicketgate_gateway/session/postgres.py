@@ -33,6 +33,8 @@ MAX_PORTALS = 1_000
 MAX_CURSORS = 1_000
 
 _GOES_ON = Verdict(Effect.ALLOW, "builtin:approved")
+_ALLOW = Effect.ALLOW
+_BIND, _DESCRIBE_PORTAL, _EXECUTE, _SYNC = Ask.BIND, Ask.DESCRIBE_PORTAL, Ask.EXECUTE, Ask.SYNC
 _NO_DECISION = Decision(Verdict(Effect.DENY, "builtin:protocol"))
 
 
@@ -179,7 +181,7 @@ class PostgresSession(Flow):
             return
         candidates = self._responses.statements.candidates(event.statement)
         portal = Portal(candidates, (event.parameters, event.formats), event.result_formats)
-        self._responses.push(Expected(Ask.BIND, name=event.portal, portal=portal, statement=event.statement))
+        self._responses.push(Expected(_BIND, event.portal, portal=portal, statement=event.statement))
         self._out.append(event.raw)
 
     def _describe(self, event: frontend.Describe) -> None:
@@ -189,7 +191,7 @@ class PostgresSession(Flow):
         else:
             for portal in self._responses.portals.candidates(event.name):
                 portal.described = True
-            self._responses.push(Expected(Ask.DESCRIBE_PORTAL, name=event.name))
+            self._responses.push(Expected(_DESCRIBE_PORTAL, event.name))
         self._out.append(event.raw)
 
     def _execute(self, event: frontend.Execute) -> None:
@@ -230,19 +232,20 @@ class PostgresSession(Flow):
             for portal in portals:
                 portal.described = True
         running = self._allow(latest, parameters=parameters, formats=formats, approved=approved)
-        expected = Expected(Ask.EXECUTE, name=event.portal, prepared=latest, operation=running)
+        expected = Expected(_EXECUTE, event.portal, latest, operation=running)
         responses.push(expected)
         out.append(event.raw)
-        copies = [s for s in statements if s.copies_in or (s.traits.executes and runs_copy_in(s, self._prepared_facts))]
+        copies = False
+        for statement in statements:
+            if statement.copies_in or (statement.traits.executes and runs_copy_in(statement, self._prepared_facts)):
+                statement.copies_in = copies = True
         if copies:
-            for statement in copies:
-                statement.copies_in = True
             out.append(messages.FLUSH)
             self._wait_for_copy(expected)
 
     def _may_execute(self, name: str, portals: tuple[Portal, ...]) -> tuple[Verdict, list[Statement]]:
         """The verdict on all that the portal may be, and the statements that it may run, the likeliest last."""
-        verdict = self.session.recording_trouble()
+        verdict, epoch = self.session.recording_trouble(), self.session.epoch
         statements: list[Statement] = []
         for portal in portals:
             # Once the server confirmed the Bind, the portal runs what it says and nothing else. A Bind of a name that
@@ -252,9 +255,10 @@ class PostgresSession(Flow):
                     what = "a statement that SQL's PREPARE made cannot run by messages"
                     verdict = verdict or denials.denied("sql-prepared", what, "use EXECUTE in SQL")
                     continue
-                self._renew(prepared)
+                if prepared.epoch != epoch:
+                    self._renew(prepared)
                 statements.append(prepared)
-                if not prepared.verdict.allowed:
+                if prepared.verdict.effect is not _ALLOW:
                     verdict = verdict or prepared.verdict
                 elif prepared.changes:
                     verdict = verdict or self._declare(prepared)
@@ -276,7 +280,7 @@ class PostgresSession(Flow):
             if self._copied:
                 raise ProtocolError("Sync within COPY data", remedy="send CopyDone or CopyFail first")
             return
-        self._responses.push(Expected(Ask.SYNC))
+        self._responses.push(Expected(_SYNC))
         self._out.append(event.raw)
 
     def _flush(self, event: frontend.Flush) -> None:
