@@ -16,7 +16,7 @@ from wicketgate.identity.agent import AgentIdentity
 from wicketgate.identity.bot import Bot
 from wicketgate.identity.gateway import GatewayIdentity
 from wicketgate.identity.group import BotGroup
-from wicketgate.policy.bundle import PolicyBundle
+from wicketgate.policy.bundle import PolicyBundle, with_subjects
 from wicketgate_gateway.contract.errors import DocumentError
 
 
@@ -149,7 +149,8 @@ def _bundle(
     bots: dict[str, Bot],
     approvers: dict[str, pulumi.Input[str]],
 ) -> PolicyBundle:
-    policies = sorted({p for g in config.groups.values() for p in g.policies})
+    named = {p for g in config.groups.values() for p in g.policies}
+    policies = sorted(named.union(with_subjects(root / config.policy_folder)))
     return PolicyBundle(
         "policies",
         {

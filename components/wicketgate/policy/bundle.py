@@ -1,28 +1,57 @@
 """The policy bundle: policy files, checked, with their subjects resolved to object ids."""
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pulumi
 
 from wicketgate.args import PolicyBundleArgs
-from wicketgate_gateway.contract import model
+from wicketgate_gateway.contract import checks, model
 from wicketgate_gateway.contract.errors import DocumentError, Problem, Where
 from wicketgate_gateway.contract.policy import Bundle, BundledBot, BundledPolicy, Policy
 
 
-def read_policies(folder: Path, names: Iterable[str]) -> dict[str, Policy]:
-    """Read the named policy files of `folder`; raises DocumentError with the mistakes of all of them."""
+def with_subjects(folder: Path) -> list[str]:
+    """The names of the policy files that say whom they apply to; raises DocumentError for files that cannot be read."""
+    names: list[str] = []
+    for path in sorted(folder.glob("*.yaml")):
+        if path.name.endswith(".test.yaml"):
+            continue
+        data = model.load(path).data
+        if isinstance(data, dict) and data.get("subjects") is not None:
+            names.append(path.stem)
+    return names
+
+
+def read_policies(
+    folder: Path,
+    names: Iterable[str],
+    *,
+    approvers: Collection[str] | None = None,
+    groups: Collection[str] | None = None,
+    bots: Collection[str] | None = None,
+) -> dict[str, Policy]:
+    """Read the named policy files of `folder`; raises DocumentError with the mistakes of all of them.
+
+    Where the known `approvers`, `groups` and `bots` are given, names beyond them are mistakes. Conditions are compiled
+    where CEL's library is installed; the gateway does it in any case, and keeps the bundle before if one is wrong.
+    """
     found: dict[str, Policy] = {}
     problems: list[Problem] = []
     for name in sorted(set(names)):
         path = folder / f"{name}.yaml"
         try:
-            policy = model.read(Policy, path)
+            document = model.load(path)
+            policy = model.validate(Policy, document)
         except DocumentError as error:
             problems.extend(error.problems)
             continue
+        with contextlib.suppress(ImportError):
+            problems += checks.condition_problems(policy, document)
+        if approvers is not None:
+            problems += checks.name_problems(policy, approvers=approvers, groups=groups, bots=bots, document=document)
         if policy.policy != name:
             message = f"the policy in `{path.name}` calls itself `{policy.policy}`"
             problems.append(Problem(message, "let file name and `policy` agree", Where(str(path), 1), "policy"))
@@ -49,7 +78,8 @@ def bundle(
             BundledPolicy.model_validate(
                 {
                     **policy.document(),
-                    "groups": {group_ids[g]: g for g in sorted(groups.get(name, []))},
+                    "groups": {group_ids[g]: g for g in sorted({*groups.get(name, []), *_subjects(policy, "groups")})},
+                    "bots": {bot_ids[b]: b for b in sorted(_subjects(policy, "bots"))},
                 }
             )
             for name, policy in sorted(policies.items())
@@ -64,6 +94,10 @@ def bundle(
     )
 
 
+def _subjects(policy: Policy, kind: str) -> list[str]:
+    return [] if policy.subjects is None else getattr(policy.subjects, kind) or []
+
+
 class PolicyBundle(pulumi.ComponentResource):
     """Reads and checks the policy files (at preview too) and renders the bundle once the object ids are known."""
 
@@ -74,7 +108,13 @@ class PolicyBundle(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: PolicyBundleArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("wicketgate:index:PolicyBundle", name, {}, opts)
-        policies = read_policies(Path(args["folder"]), args["policies"])
+        policies = read_policies(
+            Path(args["folder"]),
+            args["policies"],
+            approvers=args.get("approver_object_ids", {}),
+            groups=args["group_object_ids"],
+            bots=args["bot_object_ids"],
+        )
         self._policies = policies
 
         def make(values: dict[str, Any]) -> Bundle:

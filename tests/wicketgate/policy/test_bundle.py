@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from wicketgate.policy.bundle import PolicyBundle, bundle, read_policies
+from wicketgate.policy.bundle import PolicyBundle, bundle, read_policies, with_subjects
 from wicketgate_gateway.contract.errors import DocumentError
 from wicketgate_gateway.contract.policy import Bundle
 
@@ -99,3 +99,70 @@ def test_the_component_renders_the_same(folder: Path, under_mocks: Callable[...,
 
     under_mocks(program)
     assert seen == [make(folder).render()]
+
+
+HOLDING = """\
+policy: holding
+targets: [db]
+subjects: {groups: [reviewers], bots: [review]}
+rules:
+  - hold:
+      sql: {statements: write}
+      approvers: {groups: [dba, leads]}
+      when: bot.nme == 'x'
+"""
+DBA = "44444444-4444-4444-4444-444444444444"
+
+
+def test_names_that_nobody_has_and_wrong_conditions_are_told_with_their_lines(folder: Path) -> None:
+    (folder / "holding.yaml").write_text(HOLDING)
+    with pytest.raises(DocumentError) as caught:
+        read_policies(folder, ["holding"], approvers={"dba"}, groups=[], bots={"review": BOT})
+    text = str(caught.value)
+    assert "holding.yaml:7:33: `rules.0.hold.approvers.groups.1`: there is no group of approvers `leads`" in text
+    assert "known: `dba`" in text
+    assert "holding.yaml:3:21: `subjects.groups.0`: there is no group `reviewers`" in text
+    assert "holding.yaml:8:7: `rules.0.hold.when`: undeclared reference to 'bot.nme'" in text
+    assert "no bot" not in text
+
+
+def test_the_component_refuses_them_at_preview(folder: Path, under_mocks: Callable[..., Any]) -> None:
+    (folder / "holding.yaml").write_text(HOLDING.replace("nme", "name"))
+
+    def program() -> Any:
+        PolicyBundle(
+            "policies",
+            {
+                "tenant_id": TENANT,
+                "folder": str(folder),
+                "policies": ["holding"],
+                "groups": {},
+                "group_object_ids": {"reviewers": GROUP},
+                "bots": {"review": {"owner": "group:x"}},
+                "bot_object_ids": {"review": BOT},
+                "approver_object_ids": {"dba": DBA},
+            },
+        )
+
+    with pytest.raises(DocumentError, match="there is no group of approvers `leads`"):
+        under_mocks(program)
+
+
+def test_subjects_of_the_file_and_groups_of_the_stack_are_united(folder: Path) -> None:
+    (folder / "holding.yaml").write_text(HOLDING.replace("nme", "name").replace(", leads", ""))
+    policies = read_policies(folder, ["holding"], approvers={"dba"}, groups={"reviewers"}, bots={"review"})
+    bots = {"review": {"owner": "group:x"}}
+    made = bundle(TENANT, policies, {}, {"reviewers": GROUP}, bots, {"review": BOT}, {"review": DBA}, {"dba": DBA})
+    assert made.policies[0].groups == {GROUP: "reviewers"}
+    assert made.policies[0].bots == {BOT: "review"}
+    assert made.approvers == {"dba": DBA}
+    assert Bundle.model_validate_json(made.render()).render() == made.render()
+
+
+def test_files_that_say_whom_they_apply_to_are_found(folder: Path) -> None:
+    (folder / "holding.yaml").write_text(HOLDING)
+    (folder / "holding.test.yaml").write_text("cases: []")
+    assert with_subjects(folder) == ["holding"]
+    (folder / "broken.yaml").write_text("policy: [")
+    with pytest.raises(DocumentError):
+        with_subjects(folder)

@@ -1,0 +1,57 @@
+"""What is wrong with a policy beyond its shape: conditions that do not compile, names that nobody has."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from wicketgate_gateway.contract import yaml
+from wicketgate_gateway.contract.conditions import ConditionError, compile_expression
+from wicketgate_gateway.contract.errors import Problem
+from wicketgate_gateway.contract.policy import Policy
+
+
+def condition_problems(policy: Policy, document: yaml.Document | None = None, at: yaml.Path = ()) -> list[Problem]:
+    """The conditions that do not compile; `at` is the policy's place in `document`. Raises ImportError without CEL."""
+    problems: list[Problem] = []
+    for i, rule in enumerate(policy.rules):
+        if rule.match.when is None:
+            continue
+        try:
+            compile_expression(rule.match.when)
+        except ConditionError as error:
+            problems.append(_problem(error.message, error.remedy, ("rules", i, rule.effect, "when"), document, at))
+    return problems
+
+
+def name_problems(
+    policy: Policy,
+    *,
+    approvers: Collection[str],
+    groups: Collection[str] | None = None,
+    bots: Collection[str] | None = None,
+    document: yaml.Document | None = None,
+    at: yaml.Path = (),
+) -> list[Problem]:
+    """The approvers of `hold` rules, and the subjects, that are not known; None does not ask for those."""
+    problems: list[Problem] = []
+
+    def ask(names: Iterator[tuple[int, str]], known: Collection[str] | None, what: str, *path: str | int) -> None:
+        for i, name in names:
+            if known is not None and name not in known:
+                said = ", ".join(f"`{one}`" for one in sorted(known)) or "none yet"
+                message, remedy = f"there is no {what} `{name}`", f"name it in the stack file; known: {said}"
+                problems.append(_problem(message, remedy, (*path, i), document, at))
+
+    for i, rule in enumerate(policy.rules):
+        if rule.hold is not None:
+            path = ("rules", i, "hold", "approvers", "groups")
+            ask(iter(enumerate(rule.hold.approvers.groups)), approvers, "group of approvers", *path)
+    if policy.subjects is not None:
+        ask(iter(enumerate(policy.subjects.groups or ())), groups, "group", "subjects", "groups")
+        ask(iter(enumerate(policy.subjects.bots or ())), bots, "bot", "subjects", "bots")
+    return problems
+
+
+def _problem(message: str, remedy: str, path: yaml.Path, document: yaml.Document | None, at: yaml.Path) -> Problem:
+    where = document.where((*at, *path)) if document else None
+    return Problem(message, remedy, where, ".".join(str(step) for step in path))
