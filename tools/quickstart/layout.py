@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SERVICES: tuple[str, ...] = ("entra", "issuer", "postgres", "gateway", "agents")
+SERVICES: tuple[str, ...] = ("entra", "issuer", "postgres", "gateway", "agents", "api")
 TENANT = "2f1c9a54-7f0e-4d38-9a8b-0c6d5a1e7b42"
 DEPLOYER_CLIENT = "6a3f0d1e-90c4-4b7e-8f55-3d2b1c0a9e87"
 STACK = "quickstart"
@@ -45,6 +45,11 @@ class Layout:
         return self.folder / "deployment"
 
     @property
+    def people(self) -> Path:
+        """`people.yaml`, with which a person signs in."""
+        return self.rendered / "people.yaml"
+
+    @property
     def client(self) -> Path:
         """The bot's `client.yaml`."""
         return self.rendered / "clients" / f"{BOT}.yaml"
@@ -68,9 +73,11 @@ def load(folder: Path) -> Layout:
     """The layout in `folder`, made at the first call: chooses a free loopback port for each service."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = folder / "ports.json"
-    if file.is_file():
-        return Layout(folder, json.loads(file.read_text()))
-    ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
+    ports: dict[str, int] = json.loads(file.read_text()) if file.is_file() else {}
+    missing = [name for name in SERVICES if name not in ports]
+    if not missing:
+        return Layout(folder, ports)
+    ports |= zip(missing, free_ports(len(missing)), strict=True)
     temporary = file.with_suffix(".new")
     temporary.write_text(json.dumps(ports))
     temporary.replace(file)

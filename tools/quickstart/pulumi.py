@@ -61,6 +61,7 @@ def environment(layout: Layout, engine: Engine, server: PostgresServer) -> dict[
         "WICKETGATE_QUICKSTART_ISSUER": layout.issuer,
         "WICKETGATE_QUICKSTART_GATEWAY_PORT": str(layout.ports["gateway"]),
         "WICKETGATE_QUICKSTART_AGENTS_PORT": str(layout.ports["agents"]),
+        "WICKETGATE_QUICKSTART_API_PORT": str(layout.ports["api"]),
         "WICKETGATE_QUICKSTART_FOLDER": str(layout.rendered),
         "WICKETGATE_QUICKSTART_CERTIFICATE": str(layout.path("tls", "gateway.pem")),
         "WICKETGATE_QUICKSTART_KEY": str(layout.path("tls", "gateway.key")),

@@ -14,6 +14,7 @@ import yaml
 from tools.quickstart import processes
 from tools.quickstart.layout import BOT, DEPLOYER_CLIENT, ROOT, STACK, TARGET, TENANT, Layout
 from wicketgate.testing.certs import CertificateAuthority
+from wicketgate.testing.entra.seed import DEPLOYER_ROLES
 from wicketgate.testing.postgres import PostgresServer
 from wicketgate_gateway.contract.gateway import TOKEN_EXCHANGE_AUDIENCE
 
@@ -143,8 +144,16 @@ def entra(layout: Layout) -> bool:
 
 def _seed(layout: Layout) -> dict[str, Any]:
     return {
+        # Dana may approve; so may Olga, but for bots that her own team answers for; Ada audits.
+        "users": [
+            {"displayName": "Dana Dimitrova", "groups": ["dba"]},
+            {"displayName": "Olga Okafor", "groups": ["dba", "platform-team"]},
+            {"displayName": "Ada Auber", "groups": ["security"]},
+        ],
+        "groups": [{"displayName": name} for name in ("dba", "platform-team", "security")],
         "deployer": {
             "appId": DEPLOYER_CLIENT,
+            "graphRoles": [*DEPLOYER_ROLES, "GroupMember.Read.All"],
             "federatedCredentials": [{"name": "quickstart", "issuer": layout.issuer, "subject": DEPLOYER_SUBJECT}],
         },
     }
