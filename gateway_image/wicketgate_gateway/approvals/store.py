@@ -77,7 +77,7 @@ class ApprovalStore:
         """
         async with self.database.reading() as (connection, now):
             # A bot that asks on and on takes nobody's turn to write.
-            if await self._standing(connection, wanted, now) is None:
+            if await self._standing(connection, wanted.digest, wanted.bot_id, now) is None:
                 await self._room(connection, wanted, now)
         async with self.database.writing() as (connection, now):
             if await self._killed(connection, wanted.bot_id, wanted.target, wanted.session):
@@ -87,7 +87,7 @@ class ApprovalStore:
                     remedy="ask the gateway's operator, who ordered it",
                 )
             await self._expire(connection, now, requests.c.bot_id == wanted.bot_id)
-            row = await self._standing(connection, wanted, now)
+            row = await self._standing(connection, wanted.digest, wanted.bot_id, now)
             if row is not None:
                 return await self._read(connection, row, now)
             await self._room(connection, wanted, now)
@@ -118,6 +118,13 @@ class ApprovalStore:
             )
             await self.database.change(connection, now, "requested", made.handle, {})
             return made
+
+    async def standing(self, digest: str, bot_id: str) -> Request | None:
+        """The request that stands for this operation of this bot: open, or denied within its time. Writes nothing."""
+        async with self.database.reading() as (connection, now):
+            row = await self._standing(connection, digest, bot_id, now)
+            found = None if row is None else await self._read(connection, row, now)
+        return None if found is None or found.state is State.EXPIRED else found
 
     async def get(self, handle: str) -> Request:
         """The request as it stands now. Raises WicketgateError (`hold-unknown`, `approval-damaged`)."""
@@ -378,13 +385,13 @@ class ApprovalStore:
 
     # -- parts -----------------------------------------------------------------------------------------------------
 
-    async def _standing(self, connection: AsyncConnection, wanted: Request, now: int) -> RowMapping | None:
+    async def _standing(self, connection: AsyncConnection, digest: str, bot_id: str, now: int) -> RowMapping | None:
         """The request that stands for the same operation."""
         found = await connection.execute(
             select(requests)
             .where(
-                requests.c.bot_id == wanted.bot_id,
-                requests.c.digest == wanted.digest,
+                requests.c.bot_id == bot_id,
+                requests.c.digest == digest,
                 requests.c.state.in_([State.PENDING.value, State.APPROVED.value, State.DENIED.value]),
                 or_(requests.c.state != State.DENIED.value, requests.c.expires > now),
             )

@@ -175,13 +175,12 @@ class Holds:
     async def _answer(self, hold: Hold) -> Answer:
         loop = asyncio.get_running_loop()
         end = 0.0
+        digest = digests.operation_digest(hold.held, hold.terms.rule)
         while True:
-            claim = await self._approvals.claim(hold.held, hold.terms.rule)
-            if claim is not None:
-                return Answer(claim, handle=claim.request.handle)
-            if hold.over:
-                return Answer(code="hold-cancelled")
-            request = await self._ask(hold)
+            # A bot that tries on and on takes nobody's turn to write.
+            request = await self._approvals.store.standing(digest, hold.held.bot_id)
+            if request is None:
+                request = await self._ask(hold)
             end = end or loop.time() + hold.terms.wait
             if request.state is State.PENDING:
                 hold.asked(request)
@@ -190,29 +189,31 @@ class Holds:
                 claim = await self._approvals.claim(hold.held, hold.terms.rule)
                 if claim is not None:
                     return Answer(claim, handle=claim.request.handle)
+                request = await self._approvals.store.get(request.handle)
+                if request.state is State.APPROVED:
+                    return self._unusable(hold, request)
                 if loop.time() < end:
                     continue  # another session of the bot ran it: this one asks anew
-                request = await self._approvals.store.get(request.handle)
             return _said(request, hold.terms)
+
+    def _unusable(self, hold: Hold, request: Request) -> Answer:
+        handle = request.handle
+        if self._policy() != hold.held.policy:
+            said = f"`{handle}` was approved under a policy that is no longer in force"
+            remedy = "send exactly the same statement again: it is decided anew"
+            return Answer(code="hold-void", message=said, remedy=remedy, handle=handle)
+        said = f"`{handle}` is approved, but this session is cut off at the moment"
+        return Answer(code="killed", message=said, remedy="ask the gateway's operator, who ordered it", handle=handle)
 
     async def _ask(self, hold: Hold) -> Request:
         held, terms = hold.held, hold.terms
-        if held.blast is None and await self._is_new(held, terms.rule):
-            if terms.reason_required and not held.reason.strip():
-                return await self._approvals.ask(held, terms, shown=hold.shown)  # which refuses
-            size = len(held.statement.encode(errors="replace")) + sum(len(p.value or b"") for p in held.parameters)
-            if size <= MAX_SHOWN:
-                held = replace(held, blast=await hold.measure())
+        size = len(held.statement.encode(errors="replace")) + sum(len(p.value or b"") for p in held.parameters)
+        # What is refused anyway is not measured.
+        if size <= MAX_SHOWN and not (terms.reason_required and not held.reason.strip()):
+            held = replace(held, blast=await hold.measure())
         if hold.over:
             raise WicketgateError("nobody waits for it any more", code="hold-cancelled")
         return await self._approvals.ask(held, terms, shown=hold.shown)
-
-    async def _is_new(self, held: Held, rule: str) -> bool:
-        digest = digests.operation_digest(held, rule)
-        standing = await self._approvals.store.list(
-            (State.PENDING, State.APPROVED, State.DENIED), bot_id=held.bot_id, target=held.target, limit=200
-        )
-        return all(request.digest != digest for request in standing)
 
     async def _wait(self, hold: Hold, request: Request, end: float) -> Request:
         store = self._approvals.store

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from wicketgate_gateway.approvals.model import Choice, Held, Request, State, Vote
+from wicketgate_gateway.approvals.model import Choice, Held, Request, Scope, State, Vote
 from wicketgate_gateway.approvals.service import Approvals
 from wicketgate_gateway.approvals.store import open_store
 from wicketgate_gateway.contract.verdict import HoldTerms
@@ -166,6 +166,22 @@ async def test_a_policy_that_changes_meanwhile_makes_it_void(world: World) -> No
     assert hold.answer is not None
     assert hold.answer.code == "hold-void"
     assert (await world.store.get(world.asked[0].handle)).state is State.VOID
+
+
+async def test_an_approval_that_cannot_be_used_is_not_tried_on_and_on(world: World) -> None:
+    hold, done = world.begin(terms=replace(TERMS, wait=0.1))
+    await asyncio.wait_for(done.wait(), 10)
+    await world.vote(Choice.APPROVE)
+    await world.store.kill(Scope.SESSION, HELD.session, by="Ann", by_id="ann", reason="")
+    hold, done = world.begin(terms=replace(TERMS, wait=60.0))
+    await asyncio.wait_for(done.wait(), 10)
+    assert hold.answer is not None
+    assert hold.answer.code == "killed"
+    world.policy = "sha256:2"
+    hold, done = world.begin()
+    await asyncio.wait_for(done.wait(), 10)
+    assert hold.answer is not None
+    assert hold.answer.code == "hold-void"
 
 
 async def test_two_sessions_with_one_approval_run_once_and_the_other_asks_anew(world: World) -> None:
