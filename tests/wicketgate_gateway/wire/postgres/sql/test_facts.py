@@ -18,7 +18,7 @@ from wicketgate_gateway.wire.postgres.sql.facts import (
     analyze,
     leading_comment,
 )
-from wicketgate_gateway.wire.postgres.sql.model import StatementKind
+from wicketgate_gateway.wire.postgres.sql.model import StatementClass, StatementKind
 
 # (text, kind, classes, expected facts; names as they print)
 Row = tuple[str, str, str, dict[str, Any]]
@@ -340,3 +340,22 @@ def test_syntax_errors_have_a_position_in_characters(backend: str) -> None:
 )
 def test_leading_comment(sql: str, comment: str) -> None:
     assert leading_comment(sql) == comment
+
+
+def test_pg_dump_may_give_up_reading_through_views() -> None:
+    text = (
+        "SELECT set_config(name, 'view, foreign-table', false) FROM pg_settings "
+        "WHERE name = 'restrict_nonsystem_relation_kind'"
+    )
+    (facts,) = analyze(f" {text};").statements
+    assert [s.name for s in facts.settings] == ["restrict_nonsystem_relation_kind"]
+    assert StatementClass.ROLE not in facts.classes
+    assert facts.literals_matter
+    for other in (
+        text.replace("restrict_nonsystem_relation_kind", "role"),
+        text.replace("'view, foreign-table'", "'postgres'"),
+        text + " OR true",
+        text.replace("WHERE name =", "WHERE name <>"),
+        f"SELECT 1 FROM ({text}) x",
+    ):
+        assert None in [s.name for s in analyze(other).statements[0].settings], other
