@@ -173,7 +173,7 @@ def test_the_end_is_told_once_and_not_for_ones_own() -> None:
     assert repr(subject) == "<Stream 7 gone>"
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.one_of(st.integers(1, 70_000), st.just("message"), st.just("credit")), max_size=40))
 def test_whatever_the_order_all_arrives_in_order_and_within_the_credit(steps: list[int | str]) -> None:
     async def run() -> None:

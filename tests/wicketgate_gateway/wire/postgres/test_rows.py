@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wicketgate_gateway.wire.postgres import messages as m
@@ -39,6 +39,7 @@ def test_an_impossible_length_is_told(walk: Walk, data: bytes) -> None:
 PIECES = st.one_of(st.binary(max_size=12), st.binary(max_size=40).map(lambda b: m.data_row([b])), st.just(ROW))
 
 
+@settings(deadline=None)
 @given(st.lists(PIECES, max_size=8).map(b"".join), st.integers(0, 60))
 def test_the_twins_agree(data: bytes, start: int) -> None:
     assert rows_end(data, start) == rows_end_twin(data, start)
