@@ -135,7 +135,7 @@ class Session:
         self.recording: SessionRecording | None = None
         self.seq = 0
         self.epoch = 0
-        """Rises whenever policy or catalogue changed."""
+        """Rises whenever policy or catalogue changed, or a time window opened or closed."""
         self.search_path = "public"
         self.prepared = NamedFacts(lambda _: [])
         self.cursors = NamedFacts(lambda _: [])
@@ -143,6 +143,7 @@ class Session:
         self.bytes_out = 0
         self._set: PolicySet | None = None
         self._catalogue: Catalogue | None = None
+        self._stamp: object = ()
         self.policy: TargetPolicy
         self.facts: SessionFacts
         self.refresh()
@@ -157,6 +158,10 @@ class Session:
         current = self.gate.policies()
         catalogue = self.gate.catalogue(self.opening.target_name)
         if current is self._set and catalogue is self._catalogue:
+            # What was prepared within a time window must not outlive it.
+            if self.policy.timed and (stamp := self.policy.stamp()) != self._stamp:
+                self._stamp = stamp
+                self.epoch += 1
             return
         policy = current.for_principal(self.principal, self.opening.target_name, self.opening.target)
         if policy is None:
@@ -167,6 +172,7 @@ class Session:
                 sqlstate="28000",
             )
         self._set, self._catalogue, self.policy = current, catalogue, policy
+        self._stamp = policy.stamp() if policy.timed else ()
         self.facts = SessionFacts(self.search_path, catalogue, self.prepared, self.cursors)
         self.epoch += 1
 

@@ -201,3 +201,26 @@ async def test_a_long_burst_is_looked_at_in_turns(world: Any) -> None:
         await world.send()
     assert len(world.of(Operation)) == 1000
     assert world.postgres.hungry
+
+
+async def test_what_was_prepared_within_a_time_window_does_not_outlive_it(make_world: Any) -> None:
+    rules = """
+rules:
+  - allow: {sql: {statements: [read], relations: [public.*]}, during: {from: "08:00", to: "18:00", zone: UTC}}
+"""
+    world = make_world(rules)
+    policy = world.session.policy
+    noon, night = 1_700_050_000.0, 1_700_090_000.0  # 12:06 and 23:13 UTC
+    policy.clock = lambda: noon
+    world.session.refresh()
+    parse = m.parse("s", "SELECT item FROM orders")
+    assert parse in await world.send(parse, m.SYNC)
+    await world.answer(m.message(b"1"), m.message(b"Z", b"I"))
+    bind, execute = m.bind("", "s"), m.execute("")
+    sent = await world.send(bind, execute, m.SYNC)
+    assert execute in sent
+    await world.answer(m.message(b"2"), m.message(b"C", b"SELECT 0\0"), m.message(b"Z", b"I"))
+    policy.clock = lambda: night
+    sent = await world.send(bind, execute, m.SYNC)
+    assert execute not in sent
+    assert world.of(Operation)[-1].effect == "deny"
