@@ -101,7 +101,8 @@ WORDS.extend([b"\xe2\x80\x83", b"\xc2\xa0", b"\0", b"\r", b"\n", b"\f", b"\v", b
 _LITERAL = re.compile(r"'[^']*'|(?<![\w$.'\"])\d+(?![\w$.'\"])")
 _TOKENS = postgast.pg_query_pb2.Token
 _STRINGS = {_TOKENS.SCONST, _TOKENS.USCONST, _TOKENS.BCONST, _TOKENS.XCONST, _TOKENS.UIDENT}
-_BETWEEN = (" ", "\n", "\t", "/**/", "/* ; */", " -- x\n", "/* /* ' */ $$ */", "\f", "\r\n", "--'\n")
+# With a blank in front: a comment right behind a minus or a slash would be part of the operator, or start elsewhere.
+_BETWEEN = (" ", "\n", "\t", " /**/", " /* ; */", " -- x\n", " /* /* ' */ $$ */", "\f", "\r\n", " --'\n")
 
 
 def _said(decision: Decision) -> tuple[object, ...]:
