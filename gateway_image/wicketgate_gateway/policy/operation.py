@@ -249,6 +249,15 @@ def _functions(
         meanings = resolve_function(name, path, index, frozenset())
         called |= meanings
         required |= meanings
+    # A type of somebody's own runs functions: a domain's CHECK, a cast WITH FUNCTION. Where it is only named, in the
+    # definition of a column, nothing runs yet.
+    if not (facts.kind is StatementKind.DDL and C.READ not in facts.classes):
+        for name in facts.types:
+            if not builtins.is_plain_type(name):
+                schema, _, last = name.rpartition(".")
+                meanings = {Name(schema, last)} if schema else {Name(s, last) for s in path or ("pg_catalog",)}
+                called |= meanings
+                required |= meanings
     called |= {Name("pg_catalog", name) for name in facts.attribute_functions}
     if index is not None:  # `t.f` calls f(t) where t has no column f
         for name in facts.columns & index.functions.keys():

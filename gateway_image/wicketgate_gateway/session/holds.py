@@ -136,8 +136,11 @@ class Holds:
 
     async def close(self) -> None:
         """Let claims find their end, for a short while; call it once all sessions are over."""
-        if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=_CLOSE_SECONDS)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _CLOSE_SECONDS
+        # A work that ends may begin another: the one that gives its claim back.
+        while self._tasks and (left := end - loop.time()) > 0:
+            await asyncio.wait(set(self._tasks), timeout=left)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

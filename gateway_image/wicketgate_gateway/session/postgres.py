@@ -8,12 +8,14 @@ why it was denied.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import Any
 
 from wicketgate_gateway.approvals.outbox import used
 from wicketgate_gateway.contract.verdict import Effect, Verdict
 from wicketgate_gateway.policy.engine import Decision
+from wicketgate_gateway.policy.names import FIRST_USER_OID
 from wicketgate_gateway.session import denials
 from wicketgate_gateway.session.flow import Flow
 from wicketgate_gateway.session.holding import Approved
@@ -168,6 +170,13 @@ class PostgresSession(Flow):
         verdict = self.session.recording_trouble() or statement.verdict
         if verdict.effect is not Effect.DENY and len(self._responses.statements) >= MAX_STATEMENTS:
             verdict = denials.too_many("prepared statements")
+        if len(statement.types) > 2 and _own_types(statement.types):
+            # The check of a domain, or a cast, could run functions that no rule has seen.
+            verdict = denials.denied(
+                "parameter-type",
+                "a parameter is declared to be of a type that did not come with the server",
+                "leave the parameter's type out, so that the server finds it",
+            )
         if verdict.effect is Effect.DENY:  # what is held runs nothing yet
             self._refuse(verdict, statement.decision, statement.shown, Ask.PARSE)
             return
@@ -339,6 +348,11 @@ def _all_described(portals: tuple[Portal, ...]) -> bool:
         if not portal.described:
             return False
     return True
+
+
+def _own_types(types: bytes) -> bool:
+    # `types` is a count (Int16) and as many OIDs (Int32); the decoder has checked the length.
+    return any(oid >= FIRST_USER_OID for (oid,) in struct.iter_unpack(">I", types[2:]))
 
 
 def _parse_showing(event: frontend.Parse, shown: str) -> bytes:

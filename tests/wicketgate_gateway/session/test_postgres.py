@@ -224,3 +224,13 @@ rules:
     sent = await world.send(bind, execute, m.SYNC)
     assert execute not in sent
     assert world.of(Operation)[-1].effect == "deny"
+
+
+async def test_a_parameter_of_a_type_of_ones_own_is_refused(world: Any) -> None:
+    # The CHECK of a domain runs when a value is bound.
+    parse = m.parse("", "SELECT item FROM orders WHERE id = $1", [20001])
+    assert parse not in await world.send(parse, m.SYNC)
+    event = world.of(Operation)[-1]
+    assert (event.effect, event.code) == ("deny", "parameter-type")
+    builtin = m.parse("", "SELECT item FROM orders WHERE id = $1", [23])
+    assert builtin in await world.send(builtin, m.SYNC)

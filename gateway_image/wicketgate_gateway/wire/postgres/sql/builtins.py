@@ -37,6 +37,19 @@ _DANGEROUS: tuple[tuple[C, str], ...] = (
     (C.ADMIN, r"pg_get_publication_tables|pg_event_trigger_\w+"),
     (C.PROCEDURAL, r"\w+_inline_handler|\w+_call_handler|plpgsql_validator|fmgr_\w+_validator"),
 )
+_TYPE_NAMES = (
+    "aclitem any anyarray anycompatible anycompatiblearray anycompatiblemultirange anycompatiblenonarray "
+    "anycompatiblerange anyelement anyenum anymultirange anynonarray anyrange bit bool box bpchar bytea char cid cidr "
+    "circle cstring date datemultirange daterange float4 float8 inet int2 int2vector int4 int4multirange int4range "
+    "int8 int8multirange int8range interval json jsonb jsonpath line lseg macaddr macaddr8 money name numeric "
+    "nummultirange numrange oid oidvector path pg_dependencies pg_lsn pg_mcv_list pg_ndistinct pg_node_tree "
+    "pg_snapshot point polygon record refcursor regclass regcollation regconfig regdictionary regnamespace regoper "
+    "regoperator regproc regprocedure regrole regtype text tid time timestamp timestamptz timetz trigger tsmultirange "
+    "tsquery tsrange tstzmultirange tstzrange tsvector txid_snapshot unknown uuid varbit varchar void xid xid8 xml "
+    "serial bigserial smallserial serial2 serial4 serial8 "
+)
+TYPES: frozenset[str] = frozenset(_TYPE_NAMES.split())
+"""Types of pg_catalog (PostgreSQL 18), and the names that column definitions may use for sequences."""
 _SEQUENCE = frozenset({"nextval", "setval"})
 # Volatile because their answer changes within a statement, not because they do anything.
 _HARMLESS_VOLATILE = re.compile(
@@ -108,3 +121,11 @@ def is_plain(schema: str | None, name: str) -> bool:
 def is_catalog_relation(schema: str | None, name: str) -> bool:
     """Whether an unqualified or `pg_catalog` name is a system catalog or view: the search path looks there first."""
     return schema == "pg_catalog" or (schema is None and name in CATALOG_RELATIONS)
+
+
+def is_plain_type(name: str) -> bool:
+    """Whether a type, as `Facts.types` has it, came with the server: no function of anybody's own is behind it."""
+    schema, _, last = name.rpartition(".")
+    if schema:
+        return schema == "information_schema"
+    return last in TYPES or (last.startswith("_") and last[1:] in TYPES)

@@ -151,7 +151,11 @@ def type_name(walk: Walk, node: pb.TypeName, scope: Scope, target: bool) -> None
     """A type; the `reg…` ones look objects up by name."""
     parts = strings(node.names)
     if parts:
-        walk.types.add(parts[-1])
+        schema = parts[-2] if len(parts) > 1 else None
+        if schema is None:
+            walk.types.add(parts[-1])
+        elif schema != "pg_catalog":
+            walk.types.add(f"{schema}.{parts[-1]}")
         if parts[-1] in builtins.REG_TYPES:
             walk.regclass = walk.literals = True
     walk.push_all(node.typmods, scope)

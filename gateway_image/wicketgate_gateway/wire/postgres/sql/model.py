@@ -170,6 +170,8 @@ class Facts:
     # References of one name which is also a relation's name or alias: the whole row, unless a column has that name.
     whole_row_candidates: frozenset[str] = frozenset()
     regclass_cast: bool = False
+    # Types that are named, with their schema where it is given and is not pg_catalog. A type of somebody's own can run
+    # functions: a domain's CHECK, a cast WITH FUNCTION.
     types: frozenset[str] = frozenset()
     settings: tuple[Setting, ...] = ()
     # What PREPARE makes, DEALLOCATE drops (`all` too), or EXECUTE runs, also within EXPLAIN and CREATE TABLE AS.
