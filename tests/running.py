@@ -425,13 +425,13 @@ def running_cloud(tmp_path_factory: pytest.TempPathFactory, postgres: PostgresSe
         yield made
 
 
-@pytest.fixture(scope="session")
-def make_gateway(running_cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
-    """`make_gateway(policies=[…], groupsCache="1s")`: a gateway and agent of one's own, ended with the run."""
+@contextlib.contextmanager
+def gateways_in(cloud: Cloud, folders: pytest.TempPathFactory) -> Generator[Callable[..., Running]]:
+    """What makes gateways in this cloud; they end with the context."""
     started: list[Running] = []
 
     def make(*, policies: list[dict[str, Any]] | None = None, control: Path | None = None, **limits: Any) -> Running:
-        running = Running(tmp_path_factory.mktemp("gateway"), running_cloud, running_cloud.ca.cert_file, control)
+        running = Running(folders.mktemp("gateway"), cloud, cloud.ca.cert_file, control)
         started.append(running)
         running.write_policies(*(policies or [POLICY]))
         running.write_gateway(**limits)
@@ -444,6 +444,13 @@ def make_gateway(running_cloud: Cloud, tmp_path_factory: pytest.TempPathFactory)
     for running in started:
         for name in list(running.processes):
             running.stop(name)
+
+
+@pytest.fixture(scope="session")
+def make_gateway(running_cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
+    """`make_gateway(policies=[…], groupsCache="1s")`: a gateway and agent of one's own, ended with the run."""
+    with gateways_in(running_cloud, tmp_path_factory) as make:
+        yield make
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,8 @@ import msgspec
 import psycopg
 import pytest
 
+from tests.running import Cloud, Running, cloud_in, gateways_in
+from wicketgate.testing.postgres import PostgresServer
 from wicketgate_gateway.audit.events import AuditEvent, Operation
 from wicketgate_gateway.audit.ingest import journal_folder
 from wicketgate_gateway.recording.format import JOURNAL_MAGIC, FrameReader
@@ -234,6 +236,23 @@ def _around(data: bytes, what: bytes) -> bytes:
 
 
 @pytest.fixture(scope="session")
+def running_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """A cloud with a server of its own: what is laid out for attacks must not show in other tests."""
+    with (
+        PostgresServer(tmp_path_factory.mktemp("attacked")) as server,
+        cloud_in(tmp_path_factory.mktemp("cloud"), server) as made,
+    ):
+        yield made
+
+
+@pytest.fixture(scope="session")
+def make_gateway(running_cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Running]]:
+    """As `tests.running` has it, in the attacked cloud."""
+    with gateways_in(running_cloud, tmp_path_factory) as make:
+        yield make
+
+
+@pytest.fixture(scope="session")
 def ground(running_cloud: Any, make_gateway: Callable[..., Any]) -> Iterator[Ground]:
     """The database with its canaries, and a gateway whose agent has read its catalogue."""
     postgres = running_cloud.postgres
@@ -248,11 +267,3 @@ def ground(running_cloud: Any, make_gateway: Callable[..., Any]) -> Iterator[Gro
             wire.close()
         for name in list(made.gateway.processes):
             made.gateway.stop(name)
-        admin.execute("""
-            DROP SCHEMA vault CASCADE; DROP OPERATOR <+> (int, text); DROP DOMAIN trap; DROP CAST (int AS wrapped);
-            DROP AGGREGATE peek_all(text);
-            DROP FUNCTION peek, peek_row, peek_plus, wipe, peek_state, unwrap, overloaded, pg_catalog_lower;
-            DROP PROCEDURE wipe_all; DROP TYPE wrapped; DROP SEQUENCE counter;
-            DROP VIEW open_secrets; DROP TABLE secrets_child, ledger;
-            DELETE FROM secrets WHERE id >= 100; DELETE FROM customers WHERE id >= 100;
-        """)

@@ -136,8 +136,18 @@ def test_the_life_of_a_stack(stack: Stack) -> None:
     first = stack.up()
     assert {"gateway-application", "bot-code-review-principal", "local-bundle"} <= first["create"]
     assert stack.directory() == {
-        "applications": ["wicketgate-agent-desk", "wicketgate-bot-code-review", "wicketgate-gate"],
-        "servicePrincipals": ["wicketgate-agent-desk", "wicketgate-bot-code-review", "wicketgate-gate"],
+        "applications": [
+            "wicketgate-agent-desk",
+            "wicketgate-bot-code-review",
+            "wicketgate-gate",
+            "wicketgate-gate-cli",
+        ],
+        "servicePrincipals": [
+            "wicketgate-agent-desk",
+            "wicketgate-bot-code-review",
+            "wicketgate-gate",
+            "wicketgate-gate-cli",
+        ],
         "groups": ["wicketgate-reviewers"],
     }
     assert changed(stack.up()) == set(), "a second up changes nothing"
