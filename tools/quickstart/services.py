@@ -150,7 +150,7 @@ def _seed(layout: Layout) -> dict[str, Any]:
             {"displayName": "Olga Okafor", "groups": ["dba", "platform-team"]},
             {"displayName": "Ada Auber", "groups": ["security"]},
         ],
-        "groups": [{"displayName": name} for name in ("dba", "platform-team", "security")],
+        "groups": [{"displayName": name} for name in ("dba", "platform-team", "data-team", "security")],
         "deployer": {
             "appId": DEPLOYER_CLIENT,
             "graphRoles": [*DEPLOYER_ROLES, "GroupMember.Read.All"],
