@@ -8,6 +8,7 @@ Activity (6003), which is also what a kind of event gets that has no row here. F
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
 
 import msgspec
@@ -105,10 +106,12 @@ def _actor(started: SessionStarted | None, bot: str = "") -> dict[str, Any]:
 
 def _peer(peer: str) -> dict[str, Any]:
     host, _, port = peer.rpartition(":")
-    if not host:
+    try:
+        address = str(ipaddress.ip_address(host.strip("[]").partition("%")[0]))
+    except ValueError:
         return {"name": peer or "unknown"}
-    found: dict[str, Any] = {"ip": host.strip("[]")}
-    if port.isdecimal():
+    found: dict[str, Any] = {"ip": address}
+    if port.isascii() and port.isdecimal() and int(port) <= 65535:
         found["port"] = int(port)
     return found
 

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import jsonschema  # type: ignore[import-untyped]
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
@@ -114,6 +114,8 @@ def test_sessions_and_refusals() -> None:
     assert check(to_ocsf(done, STARTED, "u"))["duration"] == 5
 
 
+@example("", "", "0:")
+@example("", "", "1.2.3.4:99999")
 @given(st.text(), st.text(), st.text())
 def test_whatever_a_client_sends_is_valid(statement: str, target: str, peer: str) -> None:
     check(
