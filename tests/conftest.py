@@ -1,14 +1,21 @@
 """Fixtures that every test may use."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from wicketgate.testing.postgres import PostgresServer
+
+# The same examples in every run of CI, whatever its machine's speed; people and `python -m fuzz` look further.
+settings.register_profile("ci", derandomize=True, deadline=None)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 pytest_plugins = ["tests.running"]
 
