@@ -70,12 +70,12 @@ def test_a_long_pipeline(db: psycopg.Connection[Any]) -> None:
 
 def test_transactions_and_savepoints(db: psycopg.Connection[Any]) -> None:
     with db.transaction():
-        db.execute("INSERT INTO uploads VALUES (501, 'kept')")
+        db.execute("INSERT INTO uploads VALUES (555501, 'kept')")
         with contextlib.suppress(errors.InsufficientPrivilege), db.transaction():
-            db.execute("INSERT INTO uploads VALUES (502, 'lost')")
+            db.execute("INSERT INTO uploads VALUES (555502, 'lost')")
             db.execute("SELECT * FROM secrets")
             pytest.fail("it was not denied")
-    assert db.execute("SELECT id FROM uploads WHERE id IN (501, 502)").fetchall() == [(501,)]
+    assert db.execute("SELECT id FROM uploads WHERE id IN (555501, 555502)").fetchall() == [(555501,)]
 
 
 def test_server_side_cursor(db: psycopg.Connection[Any]) -> None:
@@ -94,16 +94,16 @@ def test_copy_both_ways(db: psycopg.Connection[Any]) -> None:
     with db.cursor() as cursor:
         with cursor.copy("COPY uploads FROM STDIN") as copy:
             for i in range(20_000):
-                copy.write_row((100_000 + i, "x" * 50))
-        with cursor.copy("COPY (SELECT * FROM uploads WHERE id >= 100000) TO STDOUT (FORMAT binary)") as copy:
+                copy.write_row((700_000 + i, "x" * 50))
+        with cursor.copy("COPY (SELECT * FROM uploads WHERE id >= 700000) TO STDOUT (FORMAT binary)") as copy:
             size = sum(len(block) for block in copy)
     assert size > 20_000 * 50
     with pytest.raises(errors.InsufficientPrivilege), db.cursor() as cursor:
         cursor.execute("COPY customers FROM STDIN")
     with contextlib.suppress(KeyError), db.cursor() as cursor, cursor.copy("COPY uploads FROM STDIN") as copy:
-        copy.write("1\tx\n")
+        copy.write("555001\tx\n")
         raise KeyError("given up")
-    assert db.execute("SELECT count(*) FROM uploads WHERE id = 1").fetchone() == (0,)
+    assert db.execute("SELECT count(*) FROM uploads WHERE id = 555001").fetchone() == (0,)
 
 
 def test_errors_do_not_tell_masked_values(db: psycopg.Connection[Any]) -> None:
