@@ -12,6 +12,11 @@ class CredentialIssuer(StrEnum):
     GITHUB = "github"
     GITLAB = "gitlab"
     KUBERNETES = "kubernetes"
+    TERRAFORM = "terraform"
+    GOOGLE = "google"
+    SPIFFE = "spiffe"
+    MANAGED_IDENTITY = "managed-identity"
+    EXPRESSION = "expression"
     OIDC = "oidc"
 
 
@@ -22,8 +27,10 @@ class FederatedCredentialArgs(TypedDict):
     """Which platform issues the workload's token; names the credential."""
     issuer: str
     """The token's `iss`, byte for byte."""
-    subject: str
-    """The token's `sub`, byte for byte; upper and lower case differ."""
+    subject: NotRequired[str]
+    """The token's `sub`, byte for byte; upper and lower case differ. Left out with `expression` alone."""
+    expression: NotRequired[str]
+    """A pattern over claims (`claimsMatchingExpression` of a flexible federated credential) instead of a subject."""
     audience: str
     """The token's only `aud`; `api://AzureADTokenExchange` in the public cloud."""
 

@@ -12,155 +12,16 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from wicketgate.args import CredentialIssuer, FederatedCredentialArgs
+from wicketgate.identity.platforms import Credential, Credentials
 from wicketgate_gateway.contract import model, yaml
 from wicketgate_gateway.contract.errors import DocumentError, Problem, Where
-from wicketgate_gateway.contract.gateway import TOKEN_EXCHANGE_AUDIENCE, TargetKind, TlsMode, Webhook
+from wicketgate_gateway.contract.gateway import TargetKind, TlsMode, Webhook
 from wicketgate_gateway.contract.values import Date, Duration, Name, Port, Uuid
 
 NAMESPACE = "wicketgate"
 _ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}\Z")
-_GITHUB_REPOSITORY = re.compile(r"[A-Za-z0-9-]+(@\d+)?/[A-Za-z0-9._-]+(@\d+)?\Z")
-MAX_CREDENTIALS = 20
-
-
-class GitHub(model.Model):
-    """A workflow of GitHub Actions."""
-
-    repository: str
-    """`owner/name`, or `owner@id/name@id` where GitHub issues immutable subjects (repositories made after
-    2026-07-15)."""
-    branch: str | None = None
-    """The branch whose workflows may act."""
-    environment: str | None = None
-    """The deployment environment whose jobs may act."""
-    pull_request: bool = False
-    """Any pull request of the repository, from forks too where the workflow allows it."""
-
-    @model_validator(mode="after")
-    def _one_context(self) -> Self:
-        if not _GITHUB_REPOSITORY.match(self.repository):
-            raise ValueError("`repository` must be `owner/name`, or `owner@id/name@id`")
-        if sum(bool(c) for c in (self.branch, self.environment, self.pull_request)) != 1:
-            raise ValueError("needs exactly one of `branch`, `environment`, `pullRequest`")
-        return self
-
-    def resolve(self) -> FederatedCredentialArgs:
-        """Issuer and subject, as GitHub's OIDC reference says."""
-        if self.branch:
-            context = f"ref:refs/heads/{self.branch}"
-        else:
-            context = f"environment:{self.environment}" if self.environment else "pull_request"
-        return {
-            "kind": CredentialIssuer.GITHUB,
-            "issuer": "https://token.actions.githubusercontent.com",
-            "subject": f"repo:{self.repository}:{context}",
-            "audience": TOKEN_EXCHANGE_AUDIENCE,
-        }
-
-
-class GitLab(model.Model):
-    """A pipeline of GitLab, by the project's id, which never changes hands as its path does."""
-
-    issuer: str = "https://gitlab.com"
-    """The GitLab instance."""
-    project_id: int
-    """The project's number."""
-    branch: str
-    """The branch whose pipelines may act."""
-
-    def resolve(self) -> FederatedCredentialArgs:
-        """Issuer and subject, as GitLab's ID token reference says."""
-        return {
-            "kind": CredentialIssuer.GITLAB,
-            "issuer": self.issuer,
-            "subject": f"project_id:{self.project_id}:ref_type:branch:ref:{self.branch}",
-            "audience": TOKEN_EXCHANGE_AUDIENCE,
-        }
-
-
-class Kubernetes(model.Model):
-    """A service account of a cluster whose issuer Entra can reach."""
-
-    issuer: str
-    """The cluster's issuer URL, byte for byte."""
-    namespace: Name
-    """The namespace of the service account."""
-    service_account: str
-    """The service account's name."""
-
-    def resolve(self) -> FederatedCredentialArgs:
-        """Issuer and subject of projected service account tokens."""
-        return {
-            "kind": CredentialIssuer.KUBERNETES,
-            "issuer": self.issuer,
-            "subject": f"system:serviceaccount:{self.namespace}:{self.service_account}",
-            "audience": TOKEN_EXCHANGE_AUDIENCE,
-        }
-
-
-class Oidc(model.Model):
-    """Any other issuer of RS256-signed tokens that Entra can reach."""
-
-    issuer: str
-    """The token's `iss`, byte for byte; Entra fetches its keys from there."""
-    subject: str
-    """The token's `sub`, byte for byte."""
-    audience: str = TOKEN_EXCHANGE_AUDIENCE
-    """The token's `aud`."""
-
-    @model_validator(mode="after")
-    def _exact(self) -> Self:
-        if not self.issuer.startswith("https://"):
-            raise ValueError("`issuer` must be an https URL: Entra fetches its keys")
-        if "*" in self.subject or len(self.subject) > 600 or not self.subject:
-            raise ValueError("`subject` must be one exact value of at most 600 characters")
-        return self
-
-    def resolve(self) -> FederatedCredentialArgs:
-        """Issuer and subject as given."""
-        return {
-            "kind": CredentialIssuer.OIDC,
-            "issuer": self.issuer,
-            "subject": self.subject,
-            "audience": self.audience,
-        }
-
-
-class Credential(model.Model):
-    """One federated credential, by the platform that vouches for the workload."""
-
-    github: GitHub | None = None
-    """A workflow of GitHub Actions."""
-    gitlab: GitLab | None = None
-    """A pipeline of GitLab."""
-    kubernetes: Kubernetes | None = None
-    """A service account of a cluster."""
-    oidc: Oidc | None = None
-    """Any other issuer."""
-
-    @model_validator(mode="after")
-    def _one_platform(self) -> Self:
-        if sum(p is not None for p in (self.github, self.gitlab, self.kubernetes, self.oidc)) != 1:
-            raise ValueError("a credential is exactly one of `github`, `gitlab`, `kubernetes`, `oidc`")
-        return self
-
-    def resolve(self) -> FederatedCredentialArgs:
-        """The credential as Entra stores it."""
-        source = self.github or self.gitlab or self.kubernetes or self.oidc
-        assert source
-        return source.resolve()
-
-
-def _distinct(value: Any) -> Any:
-    if isinstance(value, list) and len(value) > MAX_CREDENTIALS:
-        raise ValueError(f"Entra takes at most {MAX_CREDENTIALS} federated credentials for each application")
-    return value
-
-
-Credentials = Annotated[list[Credential], BeforeValidator(_distinct)]
 
 
 class LocalDeploy(model.Model):
@@ -408,12 +269,12 @@ def _dangling(config: StackConfig, document: yaml.Document) -> list[Problem]:
         where = document.where(("bots", name))
         found.append(Problem(f"`{name}` names two workloads", "give the bot or agent another name", where))
     for name, item in (*config.agents.items(), *config.bots.items(), ("gateway", config.gateway)):
-        seen: set[tuple[str, str]] = set()
+        seen: set[tuple[str, str | None]] = set()
         section = "agents" if name in config.agents else "bots"
         path = ("gateway",) if item is config.gateway else (section, name)
         for i, credential in enumerate(item.credentials):
             resolved = credential.resolve()
-            key = (resolved["issuer"], resolved["subject"])
+            key = (resolved["issuer"], resolved.get("subject") or resolved.get("expression"))
             if key in seen:
                 where = document.where((*path, "credentials", i))
                 found.append(Problem("the same issuer and subject stand twice", "remove one", where))

@@ -58,6 +58,7 @@ def access_stack(config: StackConfig, root: Path, client: Any) -> AccessStack:
     if config.tenant is not None and config.tenant != client.tenant_id:
         message = f"this stack belongs to the tenant `{config.tenant}`, and you are signed in to `{client.tenant_id}`"
         raise pulumi.RunError(f"{message}; sign in to the other tenant, or change `wicketgate:tenant`")
+    _warn(config)
     deployer: str = client.object_id
     approvers = _group_ids(config.approvers)
     gateway = GatewayIdentity(
@@ -122,6 +123,15 @@ def access_stack(config: StackConfig, root: Path, client: Any) -> AccessStack:
         policy=bundle.digest,
         folder=deployment.folder,
     )
+
+
+def _warn(config: StackConfig) -> None:
+    workloads = {"gateway": config.gateway.credentials}
+    workloads |= {f"agent {n}": a.credentials for n, a in config.agents.items()}
+    workloads |= {f"bot {n}": b.credentials for n, b in config.bots.items()}
+    for name, credentials in sorted(workloads.items()):
+        for said in (text for credential in credentials for text in credential.warnings()):
+            pulumi.log.warn(f"{name}: {said}")
 
 
 def _bot(config: StackConfig, name: str, deployer: str, gateway: GatewayIdentity, groups: dict[str, BotGroup]) -> Bot:

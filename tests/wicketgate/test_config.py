@@ -67,12 +67,12 @@ def test_a_bot_whose_last_day_is_over_has_expired(tmp_path: Path) -> None:
         ("[reviewers]", "[reviwers]", 15, "there is no group `reviwers`; known: `reviewers`"),
         ("agent: desk", "agent: dsk", 9, "there is no agent `dsk`; known: `desk`"),
         ("2027-06-30", "30.06.2027", 16, "not a date"),
-        ("branch: main", "branch: main, environment: prod", 18, "needs exactly one of `branch`, `environment`"),
+        ("branch: main", "branch: main, environment: prod", 18, "needs exactly one of `branch`, `tag`"),
         ("repository: acme/shop", "repository: acme", 18, "must be `owner/name`"),
         ("group:platform-team", "platform-team", 13, "`owner` must be `group:NAME` or `person:MAIL`"),
         ('"db:5432"', '"db"', 9, "`address` must be `host:port`"),
-        ("https://issuer", "http://issuer", 7, "must be an https URL"),
-        ("subject: agent", 'subject: "*"', 7, "must be one exact value"),
+        ("https://issuer", "http://issuer", 7, "must be an https address"),
+        ("subject: agent", 'subject: "*"', 7, "is one exact value"),
         ("    host: 127.0.0.1", "    hots: 127.0.0.1", 3, "unknown key; did you mean `host`?"),
         ("kind: postgres", "kind: oracle", 9, "'postgres'"),
         ("postgresPort: 6432", "postgresPort: 70000", 4, "not a port"),
@@ -121,32 +121,6 @@ def test_an_unset_variable_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("GATE_PORT", raising=False)
     with pytest.raises(DocumentError, match=r"Pulumi.dev.yaml:4:\d+: `gateway.postgresPort`.*`GATE_PORT` is not set"):
         load(STACK.replace("6432", "${GATE_PORT}"), tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("credential", "issuer", "subject"),
-    [
-        (config.GitLab(project_id=7, branch="main"), "https://gitlab.com", "project_id:7:ref_type:branch:ref:main"),
-        (
-            config.Kubernetes(issuer="https://oidc", namespace="ci", service_account="bot"),
-            "https://oidc",
-            "system:serviceaccount:ci:bot",
-        ),
-        (
-            config.GitHub(repository="a@1/b@2", environment="prod"),
-            "https://token.actions.githubusercontent.com",
-            "repo:a@1/b@2:environment:prod",
-        ),
-        (
-            config.GitHub(repository="a/b", pull_request=True),
-            "https://token.actions.githubusercontent.com",
-            "repo:a/b:pull_request",
-        ),
-    ],
-)
-def test_platforms_have_their_own_subjects(credential: Any, issuer: str, subject: str) -> None:
-    resolved = credential.resolve()
-    assert (resolved["issuer"], resolved["subject"]) == (issuer, subject)
 
 
 @pytest.mark.parametrize(

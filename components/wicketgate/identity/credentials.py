@@ -2,16 +2,22 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import pulumi
 import pulumi_azuread as azuread
 
 from wicketgate.args import FederatedCredentialArgs
 
+FederatedCredential: TypeAlias = (
+    azuread.ApplicationFederatedIdentityCredential | azuread.ApplicationFlexibleFederatedIdentityCredential
+)
+
 
 def slug(credential: FederatedCredentialArgs) -> str:
     """A name that follows from the content: removing one credential renames (and so replaces) no other."""
-    content = "\n".join((credential["issuer"], credential["subject"], credential["audience"]))
+    matched = credential.get("subject") or credential.get("expression", "")
+    content = "\n".join((credential["issuer"], matched, credential["audience"]))
     return f"{credential['kind']}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
 
@@ -20,19 +26,38 @@ def federate(
     application: azuread.Application,
     credentials: Sequence[FederatedCredentialArgs],
     parent: pulumi.Resource,
-) -> list[azuread.ApplicationFederatedIdentityCredential]:
-    """Create a `federatedIdentityCredential` (Graph) for each of `credentials`, children of `parent`."""
-    made: list[azuread.ApplicationFederatedIdentityCredential] = []
+) -> list[FederatedCredential]:
+    """Create a `federatedIdentityCredential` (Graph; beta for those with an expression) for each of `credentials`,
+    children of `parent`. Raises ValueError if one has not exactly one of `subject` and `expression`.
+    """
+    made: list[FederatedCredential] = []
     for credential in credentials:
-        made.append(
-            azuread.ApplicationFederatedIdentityCredential(
-                f"{name}-{slug(credential)}",
-                application_id=application.id,
-                display_name=slug(credential),
-                audiences=[credential["audience"]],
-                issuer=credential["issuer"],
-                subject=credential["subject"],
-                opts=pulumi.ResourceOptions(parent=parent, depends_on=made[-1:]),
+        subject, expression = credential.get("subject"), credential.get("expression")
+        options = pulumi.ResourceOptions(parent=parent, depends_on=made[-1:])
+        if bool(subject) == bool(expression):
+            raise ValueError(f"`{slug(credential)}` needs exactly one of `subject`, `expression`")
+        if expression:
+            made.append(
+                azuread.ApplicationFlexibleFederatedIdentityCredential(
+                    f"{name}-{slug(credential)}",
+                    application_id=application.id,
+                    display_name=slug(credential),
+                    audience=credential["audience"],
+                    issuer=credential["issuer"],
+                    claims_matching_expression=expression,
+                    opts=options,
+                )
             )
-        )
+        else:
+            made.append(
+                azuread.ApplicationFederatedIdentityCredential(
+                    f"{name}-{slug(credential)}",
+                    application_id=application.id,
+                    display_name=slug(credential),
+                    audiences=[credential["audience"]],
+                    issuer=credential["issuer"],
+                    subject=subject,
+                    opts=options,
+                )
+            )
     return made
