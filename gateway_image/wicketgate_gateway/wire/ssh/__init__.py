@@ -1,0 +1,1 @@
+"""What SSH carries, without I/O: command lines, SFTP requests, the frames of a channel."""
