@@ -53,6 +53,8 @@ _STEP_EVENTS = 5000
 _STEP_BYTES = 8 * 1024 * 1024
 _POLL_SECONDS = 0.2
 _KNOWN_TEXTS = 4096
+_RESTART_SECONDS = 5.0
+"""A process that dies at once is not started again at once."""
 
 _decoder = msgspec.msgpack.Decoder(list[AuditEvent])
 _to_json = msgspec.json.Encoder().encode
@@ -330,15 +332,33 @@ def catch_up(state: Path, connection: sqlite3.Connection, *, progress: Callable[
 
 
 class Ingester:
-    """The process that keeps the store up to date while the gateway runs."""
+    """The process that keeps the store up to date while the gateway runs; `look` at it now and then."""
 
     def __init__(self, state: Path) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "wicketgate_gateway.audit.ingest", str(state)],
+        self._state = state
+        self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        self._started = time.monotonic()
+        return subprocess.Popen(
+            [sys.executable, "-m", "wicketgate_gateway.audit.ingest", str(self._state)],
             stdin=subprocess.PIPE,
             start_new_session=True,
         )
-        self.pid = self._process.pid
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    def look(self) -> bool:
+        """Start it again if it died; True if it had."""
+        if self._process.poll() is None or time.monotonic() - self._started < _RESTART_SECONDS:
+            return False
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process = self._start()
+        return True
 
     def stop(self) -> None:
         """Let it read what is left, and end it."""

@@ -136,7 +136,7 @@ class Gateway:
                 code="address-unusable",
                 remedy="check `listen` in gateway.yaml; port 0 takes a free one",
             ) from None
-        watcher = asyncio.get_running_loop().create_task(_watch(store, keeper))
+        watcher = asyncio.get_running_loop().create_task(_watch(store, keeper, ingester))
         stack.callback(watcher.cancel)
         if config.listen.api is not None:
             api = Child("wicketgate_gateway.api", config)
@@ -164,11 +164,13 @@ def _duties(config: GatewayConfig) -> Duties:
     )
 
 
-async def _watch(store: PolicyStore, keeper: Keeper) -> None:
+async def _watch(store: PolicyStore, keeper: Keeper, ingester: Ingester) -> None:
     while True:
         await asyncio.sleep(POLICY_SECONDS)
         if keeper.look():
             log.error("the audit's keeper died and was started again", pid=keeper.pid)
+        if ingester.look():
+            log.error("the audit's ingester died and was started again", pid=ingester.pid)
         try:
             store.refresh()
         except Exception:

@@ -244,6 +244,25 @@ def test_the_process_keeps_up_and_ends(tmp_path: Path, store: sqlite3.Connection
     assert texts(store) == ["SELECT 'while it runs'", "SELECT 'at the end'"]
 
 
+def test_a_process_that_was_killed_is_started_again_and_reads_on(
+    tmp_path: Path, store: sqlite3.Connection, make_session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "_RESTART_SECONDS", 0.0)
+    ingester = ingest.Ingester(tmp_path)
+    try:
+        assert not ingester.look()
+        dead = ingester.pid
+        os.kill(dead, signal.SIGKILL)
+        wait_for(ingester.look)
+        assert ingester.pid != dead
+        journal = Journal(tmp_path / "journal")
+        journal.append(make_session(statements=("SELECT 'after it died'",)))
+        journal.close()
+        wait_for(lambda: texts(store) == ["SELECT 'after it died'"])
+    finally:
+        ingester.stop()
+
+
 def test_the_process_ends_with_its_gateway(tmp_path: Path) -> None:
     program = (
         "import sys, time\nfrom pathlib import Path\nfrom wicketgate_gateway.audit.ingest import Ingester\n"
