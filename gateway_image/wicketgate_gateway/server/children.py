@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import sys
 import time
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -26,8 +28,12 @@ log = structlog.get_logger("wicketgate.gateway")
 class Child:
     """One such process. `start` it on a running loop, then `stop` it."""
 
-    def __init__(self, module: str, config: GatewayConfig) -> None:
+    def __init__(
+        self, module: str, config: GatewayConfig, sockets: Callable[[], Sequence[socket.socket]] | None = None
+    ) -> None:
+        """`sockets` makes what a new process inherits, as one `--socket FD` each, and then closes here."""
         self._module = module
+        self._sockets = sockets
         self._input = json.dumps(config.document()).encode() + b"\n"
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
@@ -75,6 +81,8 @@ class Child:
             pause = min(pause * 2, LAST_PAUSE)
 
     async def _run(self) -> int | None:
+        inherited = self._sockets() if self._sockets is not None else ()
+        files = [str(each.fileno()) for each in inherited]
         try:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -82,6 +90,8 @@ class Child:
                 self._module,
                 "--config",
                 "-",
+                *(argument for file in files for argument in ("--socket", file)),
+                pass_fds=[each.fileno() for each in inherited],
                 stdin=asyncio.subprocess.PIPE,
                 # A Ctrl-C at the terminal is the gateway's to hear; it then ends its children in order.
                 start_new_session=True,
@@ -89,6 +99,9 @@ class Child:
         except OSError as error:
             log.error("a child cannot be started", module=self._module, reason=error.strerror)
             return None
+        finally:
+            for each in inherited:
+                each.close()
         self.starts += 1
         assert self._process.stdin is not None
         with contextlib.suppress(ConnectionError):

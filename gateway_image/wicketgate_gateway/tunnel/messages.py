@@ -104,6 +104,35 @@ class Estimated(Message, frozen=True, kw_only=True, tag="estimated"):
     """Why something is missing."""
 
 
+class SshConnect(Message, frozen=True, kw_only=True, tag="ssh-connect"):
+    """SSH process to gateway: a client says that it is a bot. The answer is `Opened` or `Failed`; the stream stays open
+    for as long as the connection is, and its end is the session's, in both directions."""
+
+    target: str
+    token: str
+    user: str
+    """The name that the client logs in with; decides nothing."""
+    peer: str
+    client: str = ""
+    """What the client's software calls itself."""
+
+
+class SshChannel(Message, frozen=True, kw_only=True, tag="ssh-channel"):
+    """SSH process to gateway: a connection's client opens a channel. Frames (`wire.ssh.channel`) follow both ways."""
+
+    session: str
+    kind: str
+    """`exec`, `shell`, `subsystem` or `forward`."""
+    command: str = ""
+    """The command's text; the subsystem's name; `host:port` of a forwarded connection."""
+    env: dict[str, str] = {}
+    pty: str = ""
+    """The terminal's type; empty: none."""
+    size: tuple[int, int, int, int] = (0, 0, 0, 0)
+    """Columns, rows, pixels."""
+    modes: dict[int, int] = {}
+
+
 Control: TypeAlias = (
     Hello
     | Welcome
@@ -116,4 +145,6 @@ Control: TypeAlias = (
     | CatalogueRefresh
     | Estimate
     | Estimated
+    | SshConnect
+    | SshChannel
 )
