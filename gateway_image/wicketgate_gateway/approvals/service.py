@@ -75,11 +75,14 @@ class Approvals:
         )
         return await self.store.request(wanted, operation)
 
-    async def claim(self, held: Held, rule: str) -> Claim | None:
-        """The right to run this very operation now, if it is approved; None if it is not (then `ask`)."""
+    async def claim(self, held: Held, rule: str, claim_id: str = "") -> Claim | None:
+        """The right to run this very operation now, if it is approved; None if it is not (then `ask`).
+
+        With `claim_id` (`store.new_claim_id`) it may be asked for again if the answer was lost: it is given once.
+        """
         if held.policy != self._policy():
             return None
-        return await self.store.claim(digests.operation_digest(held, rule), held.bot_id, held.session)
+        return await self.store.claim(digests.operation_digest(held, rule), held.bot_id, held.session, claim_id)
 
     async def decide(
         self,

@@ -37,6 +37,11 @@ def new_handle() -> str:
     return _HANDLE + "".join(secrets.choice(_LETTERS) for _ in range(6))
 
 
+def new_claim_id() -> str:
+    """An id for a claim."""
+    return new_session_id()
+
+
 def normal_handle(text: str) -> str:
     """A handle as a person may have typed it: `HOLD-7KQ2M9`, `7kq2m9`."""
     lower = text.strip().lower()[:64]
@@ -184,28 +189,39 @@ class ApprovalStore:
                 await self.database.change(connection, now, state.value, request.handle, {"approvers": approvers})
             return await self._get(connection, handle, now)
 
-    async def claim(self, digest: str, bot_id: str, session: str) -> Claim | None:
+    async def claim(self, digest: str, bot_id: str, session: str, claim_id: str = "") -> Claim | None:
         """The right to run the operation of this digest now, if it is approved: given exactly once, or as often as
-        asked in the time of a `for` rule.
+        asked in the time of a `for` rule. Asked for again by the same `claim_id`, it is the one that was given then.
         """
         approved = and_(
             requests.c.digest == digest, requests.c.bot_id == bot_id, requests.c.state == State.APPROVED.value
         )
+        given = and_(uses.c.id == claim_id, uses.c.session == session, uses.c.outcome == "")
         async with self.database.reading() as (connection, _):
             # Mostly there is nothing to claim, and then nobody's turn to write is taken.
-            if (await connection.execute(select(requests.c.handle).where(approved))).first() is None:
+            if (await connection.execute(select(requests.c.handle).where(approved))).first() is None and (
+                not claim_id or (await connection.execute(select(uses.c.id).where(given))).first() is None
+            ):
                 return None
         async with self.database.writing() as (connection, now):
-            found = await connection.execute(select(requests).where(approved).with_for_update())
-            row = found.mappings().first()
+            before = (await connection.execute(select(uses).where(given))).mappings().first() if claim_id else None
+            if before is None:
+                query = select(requests).where(approved).with_for_update()
+            else:
+                mine = requests.c.handle == before["handle"], requests.c.digest == digest, requests.c.bot_id == bot_id
+                query = select(requests).where(*mine)
+            row = (await connection.execute(query)).mappings().first()
             if row is None:
                 return None
             request = await self._read(connection, row, now)
-            if request.state is not State.APPROVED or _outcome(request) is not State.APPROVED:
-                return None
             if await self._killed(connection, bot_id, request.target, session):
                 return None
-            claim = Claim(new_session_id(), replace(request, uses=request.uses + 1), session, now)
+            if before is not None:
+                standing = request.state in (State.USED, State.APPROVED)
+                return Claim(claim_id, request, session, int(before["time"])) if standing else None
+            if request.state is not State.APPROVED or _outcome(request) is not State.APPROVED:
+                return None
+            claim = Claim(claim_id or new_claim_id(), replace(request, uses=request.uses + 1), session, now)
             state = State.APPROVED if request.reuse is not None else State.USED
             await self._move(connection, request, state, uses=requests.c.uses + 1)
             await connection.execute(

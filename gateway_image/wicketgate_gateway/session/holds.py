@@ -3,8 +3,9 @@
 How this works: `Holds.begin` gives a `Hold` and starts its work: look for an approval that stands, else measure how far
 the operation reaches, ask, and wait a bounded time. The session gets an `Answer` and goes on. A claim is the right to
 run the operation once, so it is never lost sight of: if nobody takes it (the client cancelled or hung up), or if the
-bytes certainly did not go out, it is given back; from the moment in which they may have gone out, it is used.
-No protocol here, and no socket.
+bytes certainly did not go out, it is given back; from the moment in which they may have gone out, it is used. A store
+that goes away while someone waits, and comes back within the wait, ends nothing: a claim is asked for by an id of its
+own, so that one whose answer was lost on the way is found again and not made twice. No protocol here, and no socket.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ import structlog
 from wicketgate_gateway.approvals import digest as digests
 from wicketgate_gateway.approvals.model import Claim, Held, Request, State
 from wicketgate_gateway.approvals.service import MAX_SHOWN, Approvals
+from wicketgate_gateway.approvals.store import new_claim_id
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.verdict import HoldTerms
 
 RETRY_SECONDS = 30
 """When a client should send a pending operation again."""
 _LOOK_SECONDS = 1.0
+_AWAY_SECONDS = 0.5
+"""How long a waiting session leaves a store alone that is away."""
 """How often a waiting session looks whether its policy still holds."""
 _CLOSE_SECONDS = 3.0
 
@@ -189,7 +193,7 @@ class Holds:
                 hold.asked(request)
                 request = await self._wait(hold, request, end)
             if request.state in (State.APPROVED, State.USED) and not hold.over:
-                claim = await self._approvals.claim(hold.held, hold.terms.rule)
+                claim = await self._claim(hold, end)
                 if claim is not None:
                     return Answer(claim, handle=claim.request.handle)
                 request = await self._approvals.store.get(request.handle)
@@ -198,6 +202,16 @@ class Holds:
                 if loop.time() < end:
                     continue  # another session of the bot ran it: this one asks anew
             return _said(request, hold.terms)
+
+    async def _claim(self, hold: Hold, end: float) -> Claim | None:
+        loop, claim_id = asyncio.get_running_loop(), new_claim_id()
+        while True:
+            try:
+                return await self._approvals.claim(hold.held, hold.terms.rule, claim_id)
+            except WicketgateError as error:
+                if error.code != "approvals-unavailable" or hold.over or loop.time() >= end:
+                    raise
+            await asyncio.sleep(_AWAY_SECONDS)
 
     def _unusable(self, hold: Hold, request: Request) -> Answer:
         handle = request.handle
@@ -225,16 +239,21 @@ class Holds:
             left = end - loop.time()
             if left <= 0:
                 break
-            if self._policy() != hold.held.policy:
-                await store.void("the policy changed", handle=request.handle)
-                return await store.get(request.handle)
-            until = time.time_ns() + round(min(left, _LOOK_SECONDS) * 1e9)
             try:
-                # The store's clock may be another one than ours.
-                async with asyncio.timeout(2 * _LOOK_SECONDS + 10):
-                    request = await store.wait(request.handle, until)
-            except TimeoutError:
-                request = await store.get(request.handle)
+                if self._policy() != hold.held.policy:
+                    await store.void("the policy changed", handle=request.handle)
+                    return await store.get(request.handle)
+                until = time.time_ns() + round(min(left, _LOOK_SECONDS) * 1e9)
+                try:
+                    # The store's clock may be another one than ours.
+                    async with asyncio.timeout(2 * _LOOK_SECONDS + 10):
+                        request = await store.wait(request.handle, until)
+                except TimeoutError:
+                    request = await store.get(request.handle)
+            except WicketgateError as error:
+                if error.code != "approvals-unavailable" or loop.time() + _AWAY_SECONDS >= end:
+                    raise
+                await asyncio.sleep(_AWAY_SECONDS)
         return request
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from wicketgate_gateway.approvals.model import Choice, Scope, State, Vote
 from wicketgate_gateway.approvals.service import Approvals
-from wicketgate_gateway.approvals.store import MAX_OPEN_PER_BOT, new_handle, open_store
+from wicketgate_gateway.approvals.store import MAX_OPEN_PER_BOT, new_claim_id, new_handle, open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -195,6 +195,27 @@ async def test_a_claim_that_did_not_go_out_is_given_back(world: Any) -> None:
     await world.store.finished(again, "ok")
     assert not await world.store.release(again), "what went out does not come back"
     assert await world.approvals.claim(world.held(), "orders#2") is None
+
+
+async def test_a_claim_whose_answer_was_lost_is_found_again_and_by_nobody_else(world: Any) -> None:
+    request = await world.approved()
+    ours, theirs = new_claim_id(), new_claim_id()
+    first = await world.approvals.claim(world.held(), "orders#2", ours)
+    again = await world.approvals.claim(world.held(), "orders#2", ours)
+    assert (first.id, again.id) == (ours, ours)
+    assert again.request.statement == first.request.statement
+    assert (await world.store.get(request.handle)).uses == 1
+    assert await world.approvals.claim(world.held(), "orders#2", theirs) is None
+    # The id opens nothing for another session, another bot or another operation.
+    assert await world.approvals.claim(world.held(session="session-2"), "orders#2", ours) is None
+    assert await world.approvals.claim(world.held(bot_id=world.bob), "orders#2", ours) is None
+    assert await world.approvals.claim(world.held(statement="DELETE FROM orders"), "orders#2", ours) is None
+    kill = await world.store.kill(Scope.BOT, world.bot, by="Eve", by_id=world.eve, reason="")
+    assert await world.approvals.claim(world.held(), "orders#2", ours) is None
+    await world.store.lift(kill.id, by="Eve", by_id=world.eve)
+    assert (await world.approvals.claim(world.held(), "orders#2", ours)).id == ours
+    await world.store.finished(first, "ok")
+    assert await world.approvals.claim(world.held(), "orders#2", ours) is None
 
 
 async def test_a_released_claim_still_expires(world: Any) -> None:

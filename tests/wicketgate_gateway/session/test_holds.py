@@ -13,6 +13,7 @@ import pytest
 from wicketgate_gateway.approvals.model import Choice, Held, Request, Scope, State, Vote
 from wicketgate_gateway.approvals.service import Approvals
 from wicketgate_gateway.approvals.store import open_store
+from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.verdict import HoldTerms
 from wicketgate_gateway.session.holds import Hold, Holds
 
@@ -195,6 +196,67 @@ async def test_two_sessions_with_one_approval_run_once_and_the_other_asks_anew(w
     assert sum(a is not None and a.claim is not None for a in answers) == 1
     for hold, _ in (first, second):
         hold.abandon()
+
+
+class Flaky:
+    """A store whose methods fail when told to: `before` without doing it, `after` doing it and losing the answer."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.before: set[str] = set()
+        self.after: set[str] = set()
+        self.failed: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._store, name)
+        if name not in ("wait", "get", "claim", "standing"):
+            return real
+
+        async def call(*arguments: Any, **more: Any) -> Any:
+            away = WicketgateError("gone", code="approvals-unavailable", remedy="later")
+            if name in self.before:
+                self.failed.append(name)
+                raise away
+            result = await real(*arguments, **more)
+            if name in self.after:
+                self.after.discard(name)
+                self.failed.append(name)
+                raise away
+            return result
+
+        return call
+
+
+async def test_a_store_that_comes_back_within_the_wait_ends_nothing(world: World) -> None:
+    flaky = Flaky(world.store)
+    world.holds = Holds(Approvals(flaky, policy=lambda: world.policy), lambda: world.policy)  # pyright: ignore
+    hold, done = world.begin(terms=replace(TERMS, wait=20.0))
+    await world.until(lambda: world.asked)
+    flaky.before |= {"wait", "get"}
+    await world.until(lambda: flaky.failed)
+    await world.vote(Choice.APPROVE)
+    assert not done.is_set()
+    flaky.after.add("claim")  # the claim is made, and its answer is lost
+    flaky.before.clear()
+    await asyncio.wait_for(done.wait(), 10)
+    assert "claim" in flaky.failed
+    assert hold.answer is not None
+    assert hold.answer.claim is not None
+    hold.sent()
+    await world.holds.close()
+    request = await world.store.get(world.asked[0].handle)
+    assert (request.state, request.uses, len(world.asked)) == (State.USED, 1, 1)
+
+
+async def test_a_store_that_stays_away_ends_the_wait_in_its_time(world: World) -> None:
+    flaky = Flaky(world.store)
+    world.holds = Holds(Approvals(flaky, policy=lambda: world.policy), lambda: world.policy)  # pyright: ignore
+    hold, done = world.begin(terms=replace(TERMS, wait=1.5))
+    await world.until(lambda: world.asked)
+    flaky.before |= {"wait", "get"}
+    await asyncio.wait_for(done.wait(), 10)
+    assert hold.answer is not None
+    assert (hold.answer.claim, hold.answer.code) == (None, "approvals-unavailable")
 
 
 async def test_a_store_that_is_gone_fails_closed(world: World, tmp_path: Path) -> None:
