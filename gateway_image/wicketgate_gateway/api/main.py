@@ -17,7 +17,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from pathlib import Path
 
 import structlog
@@ -31,16 +30,15 @@ from wicketgate_gateway.api.changes import Changes
 from wicketgate_gateway.api.names import Names
 from wicketgate_gateway.api.sessions import SessionReader
 from wicketgate_gateway.api.webhooks import Webhooks
+from wicketgate_gateway.approvals.gone import Gone
 from wicketgate_gateway.approvals.place import store_url
 from wicketgate_gateway.approvals.service import Approvals
 from wicketgate_gateway.approvals.store import open_store
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.gateway import GatewayConfig
-from wicketgate_gateway.contract.identity import Principal, PrincipalKind
 from wicketgate_gateway.contract.model import read
 from wicketgate_gateway.identity import http
 from wicketgate_gateway.identity.authenticator import Authenticator
-from wicketgate_gateway.identity.errors import Refused
 from wicketgate_gateway.identity.people import PeopleAuthenticator
 from wicketgate_gateway.identity.workload import WorkloadCredential
 from wicketgate_gateway.policy.load import PolicySet, PolicyStore
@@ -70,7 +68,7 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
         people = PeopleAuthenticator(config, authenticator.verifier, credential, client)
         store = await open_store(store_url(config))
         stack.push_async_callback(store.close)
-        gone = Gone(config, authenticator)
+        gone = Gone(config.entra.tenant, authenticator, lambda: policies.current.bots)
         approvals = Approvals(store, policy=lambda: policies.current.digest, bot_gone=gone.why)
         changes = Changes(store)
         webhooks = Webhooks(config, store)
@@ -106,26 +104,6 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
 def approver_groups(policies: PolicySet) -> frozenset[str]:
     """Object ids of all groups that some rule in force names as approvers."""
     return frozenset(policies.bundle.approvers.values())
-
-
-class Gone:
-    """Says whether a bot is no more."""
-
-    def __init__(self, config: GatewayConfig, authenticator: Authenticator) -> None:
-        self._config = config
-        self._authenticator = authenticator
-
-    async def why(self, bot_id: str) -> str:
-        """Why the bot is gone; empty if it is not. Raises Refused if Entra cannot be asked."""
-        tenant = self._config.entra.tenant
-        bot = Principal(PrincipalKind.BOT, tenant, bot_id, bot_id, bot_id, "", time.time())
-        try:
-            await self._authenticator.recheck(bot)
-        except Refused as error:
-            if error.code in ("bot-disabled", "bot-expired"):
-                return error.reason
-            raise
-        return ""
 
 
 async def _follow(policies: PolicyStore) -> None:

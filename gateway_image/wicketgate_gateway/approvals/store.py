@@ -264,6 +264,13 @@ class ApprovalStore:
         async with self.database.writing() as (connection, now):
             return await self.database.void(connection, now, and_(*conditions), note)
 
+    async def bots_with_open_requests(self) -> list[str]:
+        """Object ids of the bots that have something to be decided or used."""
+        async with self.database.reading() as (connection, now):
+            is_open = or_(_in_state(State.PENDING, now), _in_state(State.APPROVED, now))
+            found = await connection.execute(select(requests.c.bot_id).where(is_open).distinct())
+            return sorted(str(bot_id) for (bot_id,) in found.all())
+
     async def sweep(self) -> int:
         """Write down what has expired; gives the number. Also notes the time, so that a clock that goes back shows."""
         async with self.database.reading() as (connection, now):

@@ -22,12 +22,14 @@ from pathlib import Path
 import structlog
 import uvloop
 
+from wicketgate_gateway.approvals.gone import Gone
 from wicketgate_gateway.audit.events import PolicyLoaded, PolicyRefused
 from wicketgate_gateway.audit.ingest import Ingester, journal_folder
 from wicketgate_gateway.audit.keeper import Duties, Keeper
 from wicketgate_gateway.contract.errors import DocumentError, WicketgateError
 from wicketgate_gateway.contract.gateway import GatewayConfig
 from wicketgate_gateway.contract.model import read
+from wicketgate_gateway.contract.values import seconds
 from wicketgate_gateway.identity import http
 from wicketgate_gateway.identity.authenticator import Authenticator
 from wicketgate_gateway.policy.load import PolicySet, PolicyStore
@@ -106,7 +108,10 @@ class Gateway:
         authenticator = Authenticator(
             config, groups=lambda: store.current.groups, bots=lambda: store.current.bots, http=client
         )
-        control = await Control.open(config, lambda: store.current.digest)
+        gone = Gone(config.entra.tenant, authenticator, lambda: store.current.bots)
+        control = await Control.open(
+            config, lambda: store.current.digest, gone, seconds=seconds(config.limits.groups_cache) / 2
+        )
         stack.push_async_callback(control.close)
         agents = AgentRegistry(config, authenticator, journal)
         notices = Notices(journal)
