@@ -13,7 +13,6 @@ import yaml
 from wicketgate.config import StackConfig
 from wicketgate_gateway.contract.gateway import (
     AgentConfig,
-    AgentTarget,
     ClientConfig,
     Endpoint,
     Entra,
@@ -23,6 +22,7 @@ from wicketgate_gateway.contract.gateway import (
     Listen,
     People,
     PeopleConfig,
+    PostgresTarget,
     ServerTls,
     Workload,
 )
@@ -130,8 +130,8 @@ def agent(config: StackConfig, ids: Identities, place: Place, name: str) -> Agen
         audience=ids.gateway_client_id,
         workload=place.workload(client_id, name),
         targets={
-            target_name: AgentTarget(
-                kind=target.kind,
+            target_name: PostgresTarget(
+                kind="postgres",
                 address=target.address,
                 database=target.database,
                 tls=target.tls,

@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from wicketgate_gateway.contract.errors import WicketgateError
-from wicketgate_gateway.contract.gateway import AgentTarget, TlsMode
+from wicketgate_gateway.contract.gateway import PostgresTarget, TlsMode
 from wicketgate_gateway.wire.postgres import startup
 from wicketgate_gateway.wire.postgres.startup import LoggedIn, Login
 
@@ -167,7 +167,7 @@ class TargetConnection(asyncio.Protocol):
 class Target:
     """A target of the agent: how to reach it and how to log in. `name` is what policies call it."""
 
-    def __init__(self, name: str, config: AgentTarget) -> None:
+    def __init__(self, name: str, config: PostgresTarget) -> None:
         self.name = name
         self.config = config
         host, _, port = config.address.rpartition(":")

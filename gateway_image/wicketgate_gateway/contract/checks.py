@@ -17,7 +17,7 @@ def condition_problems(policy: Policy, document: yaml.Document | None = None, at
         if rule.match.when is None:
             continue
         try:
-            compile_expression(rule.match.when)
+            compile_expression(rule.match.when, rule.match.protocol)
         except ConditionError as error:
             problems.append(_problem(error.message, error.remedy, ("rules", i, rule.effect, "when"), document, at))
     return problems

@@ -11,8 +11,18 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from wicketgate_gateway.contract import http, kubernetes, ssh
 from wicketgate_gateway.contract.errors import WicketgateError
 
+_EVERYWHERE: Mapping[str, str] = {
+    "op.statement": "string",
+    "op.kinds": "strings",
+    "bot.name": "string",
+    "bot.groups": "strings",
+    "target.name": "string",
+    "target.labels": "map",
+    "now": "timestamp",
+}
 VARIABLES: Mapping[str, str] = {
     "op.statement": "string",
     "op.kinds": "strings",
@@ -20,13 +30,16 @@ VARIABLES: Mapping[str, str] = {
     "op.relations": "strings",
     "op.functions": "strings",
     "op.columns": "strings",
-    "bot.name": "string",
-    "bot.groups": "strings",
-    "target.name": "string",
-    "target.labels": "map",
-    "now": "timestamp",
+    **{name: kind for name, kind in _EVERYWHERE.items() if not name.startswith("op.")},
 }
-"""What a condition can ask: the whole text of the operation and what it does, who asks, where, and when (UTC)."""
+"""What a condition on SQL can ask: the operation's whole text and what it does, who asks, where, and when (UTC)."""
+PROTOCOL_VARIABLES: Mapping[str, Mapping[str, str]] = {
+    "sql": VARIABLES,
+    "http": {**_EVERYWHERE, **http.VARIABLES},
+    "kubernetes": {**_EVERYWHERE, **kubernetes.VARIABLES},
+    "ssh": {**_EVERYWHERE, **ssh.VARIABLES},
+}
+"""The same for each protocol that rules speak of; `op.statement` is the operation as people read it."""
 MAX_LENGTH = 4096
 
 
@@ -37,7 +50,7 @@ class ConditionError(WicketgateError):
 
 
 @cache
-def environment(*without: str) -> Any:
+def environment(*without: str, protocol: str = "sql") -> Any:
     """The typed environment of conditions, without some of the variables."""
     from cel_expr_python import cel
 
@@ -45,13 +58,17 @@ def environment(*without: str) -> Any:
         "string": cel.Type.STRING,
         "strings": cel.Type.List(cel.Type.STRING),
         "map": cel.Type.Map(cel.Type.STRING, cel.Type.STRING),
+        "lists": cel.Type.Map(cel.Type.STRING, cel.Type.List(cel.Type.STRING)),
+        "bool": cel.Type.BOOL,
+        "any": cel.Type.DYN,
         "timestamp": cel.Type.TIMESTAMP,
     }
-    return cel.NewEnv(variables={name: types[kind] for name, kind in VARIABLES.items() if name not in without})
+    variables = PROTOCOL_VARIABLES[protocol]
+    return cel.NewEnv(variables={name: types[kind] for name, kind in variables.items() if name not in without})
 
 
-def compile_expression(source: str) -> Any:
-    """Compile a `when`; raises ConditionError saying what is wrong and at which character."""
+def compile_expression(source: str, protocol: str = "sql") -> Any:
+    """Compile a `when` of a rule on a protocol; raises ConditionError saying what is wrong, and at which character."""
     from cel_expr_python import cel
 
     if len(source) > MAX_LENGTH:
@@ -59,9 +76,10 @@ def compile_expression(source: str) -> Any:
     if "\0" in source:
         raise ConditionError("the condition holds a NUL character", remedy="remove it")
     try:
-        expression = environment().compile(source)
+        expression = environment(protocol=protocol).compile(source)
     except Exception as error:
-        raise ConditionError(_said(error), remedy=f"a condition can use {', '.join(VARIABLES)}") from None
+        known = ", ".join(PROTOCOL_VARIABLES[protocol])
+        raise ConditionError(_said(error), remedy=f"a condition can use {known}") from None
     if expression.return_type() != cel.Type.BOOL:
         raise ConditionError(
             f"the condition is of type {expression.return_type().name()}, not BOOL", remedy="compare with something"

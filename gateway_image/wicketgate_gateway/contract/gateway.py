@@ -7,13 +7,33 @@ from __future__ import annotations
 
 from enum import StrEnum
 from typing import Annotated, Self
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
 from wicketgate_gateway.contract.keeping import AuditSettings, RecordingStore, Retention
 from wicketgate_gateway.contract.model import Model
+from wicketgate_gateway.contract.targets import (
+    AgentTarget,
+    HttpsUrl,
+    HttpTarget,
+    KubernetesTarget,
+    PostgresTarget,
+    SshTarget,
+    TargetKind,
+    TlsMode,
+)
 from wicketgate_gateway.contract.values import Duration, Name, Port, Uuid, seconds
+
+__all__ = [
+    "AgentTarget",
+    "HttpTarget",
+    "HttpsUrl",
+    "KubernetesTarget",
+    "PostgresTarget",
+    "SshTarget",
+    "TargetKind",
+    "TlsMode",
+]  # of `targets`; all else here is this module's own
 
 AGENT_ROLE = "Agent.Connect"
 BOT_ROLE = "Bot.Connect"
@@ -23,19 +43,6 @@ ADMIN_ROLE = "Gateway.Admin"
 PEOPLE_SCOPE = "Gateway.Use"
 """The delegated permission with which the command line acts for a person."""
 TOKEN_EXCHANGE_AUDIENCE = "api://AzureADTokenExchange"  # noqa: S105 - an audience, not a token
-
-
-class TargetKind(StrEnum):
-    """The protocols that the gateway speaks."""
-
-    POSTGRES = "postgres"
-
-
-class TlsMode(StrEnum):
-    """How the agent reaches a target (libpq's words)."""
-
-    VERIFY_FULL = "verify-full"
-    DISABLE = "disable"
 
 
 class Entra(Model):
@@ -107,27 +114,14 @@ class GatewayListeners(Model):
     """For PostgreSQL clients."""
     agents: Listen
     """For agents."""
+    http: Listen | None = None
+    """For HTTP clients."""
+    kubernetes: Listen | None = None
+    """For kubectl and other clients of Kubernetes."""
+    ssh: Listen | None = None
+    """For SSH clients."""
     api: Listen | None = None
     """For people: approvals, sessions, the kill switch. Without it there is no API, and nobody can approve."""
-
-
-def _https(value: str) -> str:
-    """An https address without anything that could hide where it leads; plain http on loopback alone."""
-    try:
-        parts = urlsplit(value)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError:
-        raise ValueError("not an address: write it as `https://host/path`") from None
-    plain = parts.scheme == "http" and host in ("127.0.0.1", "::1", "localhost")
-    if (parts.scheme != "https" and not plain) or not host:
-        raise ValueError("must be an https address (http is for loopback alone)")
-    if "@" in parts.netloc or parts.fragment or any(c <= " " or c == "\\" for c in value) or not value.isascii():
-        raise ValueError("must hold no user, fragment, space or backslash")
-    return value
-
-
-HttpsUrl = Annotated[str, AfterValidator(_https)]
-"""An https address that leads where it says."""
 
 
 class WebhookFormat(StrEnum):
@@ -249,25 +243,6 @@ class GatewayConfig(Model):
         return self
 
 
-class AgentTarget(Model):
-    """Where a target is and which credential opens it."""
-
-    kind: Annotated[TargetKind, Field(strict=False)]
-    """The protocol."""
-    address: str
-    """`host:port`."""
-    database: str
-    """The database's own name."""
-    tls: Annotated[TlsMode, Field(strict=False)] = TlsMode.VERIFY_FULL
-    """Whether the server's certificate is checked; `disable` is for loopback and sockets alone."""
-    ca_file: str | None = None
-    """The CA of the server's certificate (PEM); without it, the system's."""
-    credential: str
-    """Folder with the files `username` and `password`, as Kubernetes mounts a Secret; read at each log-in."""
-    search_path: str = "public"
-    """The schema search path that is pinned for all sessions: unqualified names mean what policies think they mean."""
-
-
 class AgentConfig(Model):
     """`agent.yaml`."""
 
@@ -304,6 +279,12 @@ class ClientConfig(Model):
     """Where the gateway is."""
     targets: dict[Name, Annotated[TargetKind, Field(strict=False)]]
     """The targets that the bot's policies are about, and their protocols."""
+    http: Endpoint | None = None
+    """Where the gateway takes HTTP requests; needed for targets of kind `http`."""
+    kubernetes: Endpoint | None = None
+    """Where the gateway is a Kubernetes API server; needed for targets of kind `kubernetes`."""
+    ssh: Endpoint | None = None
+    """Where the gateway is an SSH server; needed for targets of kind `ssh`."""
 
 
 class PeopleConfig(Model):

@@ -1,9 +1,9 @@
 """The policy document, and the bundle of all policies that the gateway enforces.
 
-A rule matches *aspects* of an operation. A SQL statement has one aspect for each (class, relation) pair that it
-touches, and one for each function that is not a plain built-in. `deny` beats `hold` beats `allow`: an operation is
-denied if a `deny` meets any aspect of it, and if no `allow` and no `hold` covers one; else it is held if a `hold` meets
-any aspect, and allowed if none does.
+A rule speaks of one protocol, and matches *aspects* of an operation. A SQL statement has one aspect for each
+(class, relation) pair that it touches, and one for each function that is not a plain built-in. `deny` beats `hold`
+beats `allow`: an operation is denied if a `deny` meets any aspect of it, and if no `allow` and no `hold` covers one;
+else it is held if a `hold` meets any aspect, and allowed if none does.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from wicketgate_gateway.contract.http import HttpTerms, json_path
+from wicketgate_gateway.contract.kubernetes import KubernetesTerms
 from wicketgate_gateway.contract.model import Model, Strings, Terms, listed
+from wicketgate_gateway.contract.ssh import SshTerms
+from wicketgate_gateway.contract.targets import PROTOCOL_OF
 from wicketgate_gateway.contract.values import Date, Duration, Name, Uuid, seconds
 from wicketgate_gateway.contract.windows import Windows
 
@@ -102,14 +106,31 @@ class SqlTerms(Terms):
 class Match(Terms):
     """What a rule matches: the terms of exactly one protocol, and an optional condition."""
 
-    sql: SqlTerms
+    sql: SqlTerms | None = None
     """Terms for SQL statements (targets of kind `postgres`)."""
+    http: HttpTerms | None = None
+    """Terms for HTTP requests (targets of kind `http`)."""
+    kubernetes: KubernetesTerms | None = None
+    """Terms for requests to Kubernetes (targets of kind `kubernetes`)."""
+    ssh: SshTerms | None = None
+    """Terms for commands and sessions (targets of kind `ssh`)."""
     when: str | None = None
     """A CEL expression over `op`, `bot` and `target` that must compile to a boolean; an evaluation error denies."""
     during: Windows | None = None
     """When the rule is in force; without it, always."""
     because: str | None = None
     """Why the rule is there; told to the bot when the rule denies, and to approvers when it holds."""
+
+    @model_validator(mode="after")
+    def _one_protocol(self) -> Self:
+        if sum(terms is not None for terms in (self.sql, self.http, self.kubernetes, self.ssh)) != 1:
+            raise ValueError("needs exactly one of `sql`, `http`, `kubernetes`, `ssh`")
+        return self
+
+    @property
+    def protocol(self) -> str:
+        """Which of the protocols it speaks of: `sql`, `http`, `kubernetes` or `ssh`."""
+        return next(name for name in ("sql", "http", "kubernetes", "ssh") if getattr(self, name) is not None)
 
 
 class Approvers(Terms):
@@ -195,6 +216,8 @@ class Rule(Terms):
         if covering is None:
             return self
         sql = covering.sql
+        if sql is None:
+            return self
         if self.allow is not None and sql.columns is not None and sql.statements != [StatementClass.WRITE]:
             raise ValueError(
                 "`columns` in `allow` needs `statements: write`, for what may be set; to hide a column's values use "
@@ -240,21 +263,51 @@ def _null_is_a_method(value: Any) -> Any:
     return "null" if value is None else value  # people write `with: null`, which YAML reads as no value
 
 
+class MaskUses(StrEnum):
+    """What SQL may do with a masked column beside giving it out masked. All of it can tell something of a value."""
+
+    NONE = "none"
+    """Nothing."""
+    COMPARE = "compare"
+    """Compare it as it is: `=`, `<>`, `IN`, `IS NULL`, also in joins. Who guesses a value learns that it is right."""
+    ANY = "any"
+    """Anything: LIKE, ORDER BY, GROUP BY, DISTINCT, aggregates, casts. Who asks often enough learns the value."""
+
+
+class Untraceable(StrEnum):
+    """What becomes of a result column that cannot be followed to its sources, such as what a function returns."""
+
+    MASK = "mask"
+    """It comes back masked, by the strictest method."""
+    DENY = "deny"
+    """The statement is denied."""
+
+
 class Mask(Model):
-    """Columns whose values come back masked."""
+    """What comes back masked."""
 
     columns: Columns | None = None
     """Source columns as `schema.relation.column`, followed through aliases, views and expressions."""
     names: Strings | None = None
     """Columns of this name: result columns by their label wherever they come from, and source columns of every relation
     whatever their label; wildcards `*` and `?`, case ignored."""
+    json_: Annotated[Strings | None, Field(alias="json")] = None
+    """Fields of JSON documents (HTTP and Kubernetes): `$.items[*].email`; `**` stands for any depth, as in
+    `$.**.email`."""
+    detect: Strings | None = None
+    """Whatever a detector finds in what targets send, such as `credit-card`; for all protocols but SQL."""
     method: Annotated[MaskMethod, Field(alias="with", strict=False), BeforeValidator(_null_is_a_method)]
     """`redact`, `partial`, `hash` or `null`."""
+    uses: Annotated[MaskUses, Field(strict=False)] = MaskUses.NONE
+    """What SQL may do with the columns beside giving them out masked: `none`, `compare` or `any`. Where masks meet, the
+    one that lets the least wins."""
 
     @model_validator(mode="after")
     def _names_something(self) -> Self:
-        if not self.columns and not self.names:
-            raise ValueError("needs `columns` or `names`")
+        if not self.columns and not self.names and not self.json_ and not self.detect:
+            raise ValueError("needs `columns`, `names`, `json` or `detect`")
+        for path in self.json_ or ():
+            json_path(path)
         return self
 
 
@@ -293,7 +346,7 @@ class TargetSelector(Terms):
     """Targets by kind or by labels; every term given must match."""
 
     kind: str | None = None
-    """The protocol, such as `postgres`."""
+    """The protocol: `postgres`, `http`, `kubernetes` or `ssh`."""
     labels: dict[str, str] | None = None
     """Labels that the target must have, with these values."""
 
@@ -301,6 +354,8 @@ class TargetSelector(Terms):
     def _selects_something(self) -> Self:
         if self.kind is None and not self.labels:
             raise ValueError("needs `kind` or `labels`")
+        if self.kind is not None and self.kind not in PROTOCOL_OF:
+            raise ValueError(f"`{self.kind}` is no protocol: write `postgres`, `http`, `kubernetes` or `ssh`")
         return self
 
 
@@ -322,6 +377,9 @@ class Policy(Model):
     """What is allowed, held and denied; whatever no rule covers is denied."""
     mask: list[Mask] = Field(default_factory=list[Mask])
     """Columns whose values come back masked."""
+    untraceable: Annotated[Untraceable, Field(strict=False)] = Untraceable.MASK
+    """Where there are masks: what becomes of a result column that cannot be followed to its sources, `mask` or `deny`.
+    Where policies differ, `deny` wins."""
     record: Record = Field(default_factory=Record)
     """What is recorded, and for how long it is kept."""
 

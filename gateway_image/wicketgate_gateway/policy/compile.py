@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from wicketgate_gateway.contract import yaml
 from wicketgate_gateway.contract.errors import Problem
-from wicketgate_gateway.contract.policy import Hold, Policy, Reason, Rule, StatementClass
+from wicketgate_gateway.contract.policy import Hold, Match, Policy, Reason, Rule, StatementClass
 from wicketgate_gateway.contract.values import seconds
 from wicketgate_gateway.contract.verdict import Effect, HoldTerms
+from wicketgate_gateway.policy import http, kubernetes, ssh
 from wicketgate_gateway.policy.conditions import Condition, ConditionError, compile_condition
 from wicketgate_gateway.policy.names import Name, Pattern
 from wicketgate_gateway.policy.operation import (
@@ -21,6 +23,22 @@ from wicketgate_gateway.policy.operation import (
 from wicketgate_gateway.policy.windows import OpenTimes, any_open, compile_windows
 
 Patterns = tuple[Pattern, ...]
+
+
+class PointTerms(Protocol):
+    """A rule's terms of a protocol other than SQL, compiled. They see any point, and say no to those of others."""
+
+    def covers(self, point: Any) -> bool:
+        """Whether an `allow` or `hold` with these terms covers the point: certainly, and all of it."""
+        ...
+
+    def meets(self, point: Any) -> bool:
+        """Whether a `deny` or `hold` with these terms is about the point: it matches, or could."""
+        ...
+
+    def __str__(self) -> str:
+        """For people and models: `GET` on `/orders/*`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +59,8 @@ class CompiledRule:
     during: tuple[OpenTimes, ...] = ()
     policy_during: tuple[OpenTimes, ...] = ()
     """When the policy gives something; empty: always, as `during`."""
+    points: PointTerms | None = None
+    """The terms of a rule that speaks not of SQL; what concerns SQL is then empty, and means nothing."""
 
     @property
     def label(self) -> str:
@@ -150,16 +170,26 @@ def compile_rule(
         policy,
         number,
         Effect(rule.effect),
-        None if sql.statements is None else frozenset(sql.statements),
-        _patterns(sql.relations),
-        _patterns(sql.columns),
-        _patterns(sql.functions),
-        None if match.when is None else compile_condition(match.when),
+        None if sql is None or sql.statements is None else frozenset(sql.statements),
+        None if sql is None else _patterns(sql.relations),
+        None if sql is None else _patterns(sql.columns),
+        None if sql is None else _patterns(sql.functions),
+        None if match.when is None else compile_condition(match.when, match.protocol),
         match.because,
         None if rule.hold is None else _terms(f"{policy}#{number}", rule.hold, approvers),
         compile_windows(match.during),
         during,
+        None if sql is not None else _point_terms(match),
     )
+
+
+def _point_terms(match: Match) -> PointTerms:
+    if match.http is not None:
+        return http.compile_terms(match.http)
+    if match.kubernetes is not None:
+        return kubernetes.compile_terms(match.kubernetes)
+    assert match.ssh is not None
+    return ssh.compile_terms(match.ssh)
 
 
 def _terms(label: str, hold: Hold, approvers: Mapping[str, str]) -> HoldTerms:
@@ -251,7 +281,9 @@ def summary(rules: Iterable[CompiledRule], limit: int = 300) -> str:
         if rule.effect is Effect.DENY:
             continue
         classes = ", ".join(f"`{c}`" for c in sorted(rule.classes or ())) or "everything"
-        if rule.functions is not None:
+        if rule.points is not None:
+            parts.append(str(rule.points))
+        elif rule.functions is not None:
             parts.append("calling " + ", ".join(f"`{p.text}`" for p in rule.functions))
         elif rule.relations is not None or rule.columns is not None:
             parts.append(f"{classes} on " + ", ".join(f"`{p.text}`" for p in rule.relations or rule.columns or ()))

@@ -17,6 +17,7 @@ from cel_expr_python import cel
 
 from wicketgate_gateway.contract.conditions import (
     MAX_LENGTH,
+    PROTOCOL_VARIABLES,
     VARIABLES,
     ConditionError,
     compile_expression,
@@ -42,6 +43,8 @@ class Condition:
     reads_text: bool
     reads_bot: bool
     reads_time: bool
+    protocol: str
+    """What the rule speaks of: `sql`, `http`, …"""
     _expression: Any = field(repr=False)
 
     def test(self, activation: Any) -> Outcome:
@@ -56,26 +59,30 @@ class Condition:
             return Outcome.ERROR
 
 
-def compile_condition(source: str) -> Condition:
+def compile_condition(source: str, protocol: str = "sql") -> Condition:
     """Compile a `when`; raises ConditionError saying what is wrong and at which character."""
-    expression = compile_expression(source)
+    expression = compile_expression(source, protocol)
     return Condition(
         source,
-        reads_text=_uses(source, "op.statement"),
-        reads_bot=_uses(source, "bot.name", "bot.groups"),
-        reads_time=_uses(source, "now"),
+        reads_text=_uses(source, protocol, "op.statement"),
+        reads_bot=_uses(source, protocol, "bot.name", "bot.groups"),
+        reads_time=_uses(source, protocol, "now"),
+        protocol=protocol,
         _expression=expression,
     )
 
 
-def _uses(source: str, *names: str) -> bool:
+def _uses(source: str, protocol: str, *names: str) -> bool:
     try:
-        environment(*names).compile(source)
+        environment(*names, protocol=protocol).compile(source)
     except Exception:
         return True
     return False
 
 
-def activation(values: Mapping[str, Any], now: float) -> Any:
-    """The inputs of one operation; `values` has every name of VARIABLES but `now`, which is seconds since 1970."""
-    return environment().Activation({**values, "now": datetime.datetime.fromtimestamp(now, datetime.UTC)})
+def activation(values: Mapping[str, Any], now: float, protocol: str = "sql") -> Any:
+    """The inputs of one operation; `values` has every name of the protocol's but `now`, in seconds since 1970."""
+    # What is missing is an error where a condition asks for it; what no condition can ask for is left out.
+    known = {name: value for name, value in values.items() if name in PROTOCOL_VARIABLES[protocol]}
+    known["now"] = datetime.datetime.fromtimestamp(now, datetime.UTC)
+    return environment(protocol=protocol).Activation(known)

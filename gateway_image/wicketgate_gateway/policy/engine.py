@@ -12,18 +12,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
+from wicketgate_gateway.contract.policy import Mask
 from wicketgate_gateway.contract.verdict import Effect, Verdict
 from wicketgate_gateway.masking.masks import Masks
 from wicketgate_gateway.masking.plan import MaskPlan, plan_for, refusal
-from wicketgate_gateway.policy import plumbing
-from wicketgate_gateway.policy.compile import CompiledRule, approved_by, merged, summary
-from wicketgate_gateway.policy.conditions import Outcome, activation
+from wicketgate_gateway.policy import plumbing, verdicts
+from wicketgate_gateway.policy.compile import CompiledRule, merged
+from wicketgate_gateway.policy.conditions import Outcome
 from wicketgate_gateway.policy.decision import Decision, Record, Subject, VerdictCache
 from wicketgate_gateway.policy.names import Name
 from wicketgate_gateway.policy.operation import Aspect, SessionFacts, Statement, changes_system, statement_of
+from wicketgate_gateway.policy.points import Conditions, Point, PointRules
 from wicketgate_gateway.wire.postgres.sql.facts import analyze
 from wicketgate_gateway.wire.postgres.sql.literals import strip_literals
 from wicketgate_gateway.wire.postgres.sql.model import Facts, SqlError, StatementKind
@@ -52,6 +54,7 @@ class TargetPolicy:
         *,
         cache: VerdictCache | None = None,
         clock: Callable[[], float] = time.time,
+        data_masks: Iterable[Mask] = (),
     ) -> None:
         """`cache` is one that bots share whose policies, masks and target are the same; it is not taken where a
         condition asks who the bot is."""
@@ -62,9 +65,12 @@ class TargetPolicy:
         self.digest = digest
         self.clock = clock
         self.rules = tuple(sorted(rules, key=lambda rule: (rule.policy, rule.number)))
-        self._allow = tuple(rule for rule in self.rules if rule.effect is not Effect.DENY)
-        self._hold = tuple(rule for rule in self.rules if rule.effect is Effect.HOLD)
-        self._deny = tuple(rule for rule in self.rules if rule.effect is Effect.DENY)
+        sql = [rule for rule in self.rules if rule.points is None]
+        self._allow = tuple(rule for rule in sql if rule.effect is not Effect.DENY)
+        self._hold = tuple(rule for rule in sql if rule.effect is Effect.HOLD)
+        self._deny = tuple(rule for rule in sql if rule.effect is Effect.DENY)
+        self.data_masks = tuple(data_masks)
+        """What is masked in answers other than SQL's rows."""
         conditions = [rule.condition for rule in self.rules if rule.condition is not None]
         self.reads_text = any(condition.reads_text for condition in conditions)
         """Whether a verdict may hang on the literals of a text."""
@@ -77,6 +83,7 @@ class TargetPolicy:
         self.cache = cache if cache is not None and shared else VerdictCache()
         self._covering: dict[Aspect, tuple[CompiledRule, ...]] = {}
         self._said = " and ".join(f"`{name}`" for name in self.policies)
+        self._points = PointRules([rule for rule in self.rules if rule.points is not None], self._said, self.record)
 
     def stamp(self, now: float | None = None) -> object:
         """A verdict holds as long as this is equal: which time windows are open. Equal to nothing if conditions ask for
@@ -103,9 +110,8 @@ class TargetPolicy:
             if refused is not None:
                 return self._placed(refused, facts, number, len(statements))
             operation.append([statement_of(f, session) for f in group])
-        tester = _Conditions(
-            self, [s for group in operation for s in group], text, self.clock() if now is None else now
-        )
+        every = [s for group in operation for s in group]
+        tester = Conditions(lambda: self._values(every, text), self.clock() if now is None else now)
         rule = ""
         holding: dict[CompiledRule, Aspect | Name] = {}
         for number, group in enumerate(operation, 1):
@@ -120,7 +126,7 @@ class TargetPolicy:
             for number, group in enumerate(operation, 1):
                 said = refusal(self.masks, [group], session)
                 if said is not None:
-                    verdict = self._denied("builtin:masked-flow", "masked-flow", *said)
+                    verdict = self._denied(f"builtin:{said.code}", *said)
                     return self._placed(verdict, statements[number - 1], number, len(statements))
             plan = plan_for(self.masks, operation, session)
         return self._held(holding, statements, plan) if holding else self._verdict(rule, plan)
@@ -134,7 +140,49 @@ class TargetPolicy:
 
     def with_rules(self, rules: Iterable[CompiledRule]) -> TargetPolicy:
         """The same with other rules: what would be, if."""
-        return TargetPolicy(self.policies, rules, self.masks, self.record, self.subject, self.digest, clock=self.clock)
+        return TargetPolicy(
+            self.policies,
+            rules,
+            self.masks,
+            self.record,
+            self.subject,
+            self.digest,
+            clock=self.clock,
+            data_masks=self.data_masks,
+        )
+
+    def decide_points(
+        self, points: Sequence[Point], values: Mapping[str, Any], text: str, now: float | None = None
+    ) -> Verdict:
+        """The verdict on an operation of another protocol than SQL: all that it does, as points.
+
+        `values` are the protocol's own variables of conditions (`op.method`, …), `text` is the operation as people read
+        it. An operation without points is denied: it was not understood.
+        """
+        moment = self.clock() if now is None else now
+        tester = Conditions(lambda: {**self._everywhere(text, [p.kind for p in points]), **values}, moment)
+        return self._points.decide(points, tester)
+
+    def _values(self, statements: list[Statement], text: str) -> dict[str, Any]:
+        relations = {str(a.relation) for s in statements for a in s.aspects if a.relation is not None}
+        return {
+            **self._everywhere(text, [s.facts.kind.value for s in statements]),
+            "op.classes": sorted({a.cls.value for s in statements for a in s.aspects}),
+            "op.relations": sorted(relations),
+            "op.functions": sorted({str(name) for s in statements for name in s.called}),
+            "op.columns": sorted({name for s in statements for name in s.facts.columns}),
+        }
+
+    def _everywhere(self, text: str, kinds: list[str]) -> dict[str, Any]:
+        subject = self.subject
+        return {
+            "op.statement": text,
+            "op.kinds": kinds,
+            "bot.name": subject.bot,
+            "bot.groups": list(subject.groups),
+            "target.name": subject.target,
+            "target.labels": dict(subject.labels),
+        }
 
     def with_named(self, facts: Facts, session: SessionFacts) -> tuple[list[Facts], Verdict | None]:
         """The statement and all that it may run by name, as which it is decided; or the denial of an unknown name."""
@@ -160,7 +208,7 @@ class TargetPolicy:
         self,
         statement: Statement,
         session: SessionFacts,
-        tester: _Conditions,
+        tester: Conditions,
         holding: dict[CompiledRule, Aspect | Name],
     ) -> Verdict:
         facts, path = statement.facts, session.path
@@ -191,7 +239,7 @@ class TargetPolicy:
             "builtin:names", "unresolved-name", f"what `{name}` means cannot be told", "write it as `schema.relation`"
         )
 
-    def _denied_by_rule(self, statement: Statement, tester: _Conditions) -> Verdict | None:
+    def _denied_by_rule(self, statement: Statement, tester: Conditions) -> Verdict | None:
         for rule in self._deny:
             met = rule.meets(statement)
             if met is None:
@@ -200,15 +248,11 @@ class TargetPolicy:
             if outcome is Outcome.ERROR:
                 return self._condition_error(rule)
             if outcome is Outcome.TRUE:
-                what = _met(met)
-                because = f": {rule.because}" if rule.because else ""
-                return self._denied(
-                    rule.label, "denied-by-rule", f"rule `{rule.label}` denies {what}{because}", self._remedy()
-                )
+                return verdicts.denied_by(rule, _met(met), self._remedy(), self.record)
         return None
 
     def _met_by_holds(
-        self, statement: Statement, tester: _Conditions, holding: dict[CompiledRule, Aspect | Name]
+        self, statement: Statement, tester: Conditions, holding: dict[CompiledRule, Aspect | Name]
     ) -> Verdict | None:
         for rule in self._hold:
             met = rule.meets(statement)
@@ -233,31 +277,13 @@ class TargetPolicy:
                     f"`{terms.rule}` holds this for approval, and `{facts.kind.value}` does not show what it does",
                     remedy,
                 )
-        if not terms.approver_groups:
-            return self._denied(
-                terms.rule,
-                "hold-unanswerable",
-                f"`{terms.rule}` hold this, and no group may approve for all of them",
-                "do what each of them holds in an operation of its own, or name one group in all of these rules",
-            )
-        rule = rules[0]
-        because = f": {rule.because}" if rule.because else ""
-        return Verdict(
-            Effect.HOLD,
-            terms.rule,
-            f"rule `{rule.label}` holds {_met(holding[rule])} for approval{because}",
-            f"it goes on when {approved_by(terms)}",
-            "approval-needed",
-            plan,
-            self.record.level.value,
-            terms,
-        )
+        return verdicts.held(rules, terms, _met(holding[rules[0]]), self.record, plan)
 
     def _allowed_by_rules(
         self,
         statement: Statement,
         path: tuple[str, ...],
-        tester: _Conditions,
+        tester: Conditions,
         holding: dict[CompiledRule, Aspect | Name],
     ) -> Verdict:
         first: str = ""
@@ -287,10 +313,7 @@ class TargetPolicy:
             first = first or label or ""
         if uncovered is not None:
             what = str(uncovered) if isinstance(uncovered, Aspect) else f"calling `{uncovered}`"
-            when = "" if not tester.closed else " at this time"
-            return self._denied(
-                "default", "not-allowed", f"no rule of {self._said} allows {what}{when}", self._remedy()
-            )
+            return verdicts.not_allowed(self._said, what, self._remedy(), self.record, closed=tester.closed)
         if first:
             return self._verdict(first)
         kind = statement.facts.kind
@@ -308,7 +331,7 @@ class TargetPolicy:
     def _first_true(
         self,
         rules: Iterable[CompiledRule],
-        tester: _Conditions,
+        tester: Conditions,
         what: Aspect | Name,
         holding: dict[CompiledRule, Aspect | Name],
     ) -> tuple[str | None, Verdict | None]:
@@ -348,69 +371,15 @@ class TargetPolicy:
         return Verdict(Effect.DENY, rule, reason, remedy, code, record=self.record.level.value)
 
     def _condition_error(self, rule: CompiledRule) -> Verdict:
-        return self._denied(
-            rule.label,
-            "condition-error",
-            f"the condition of rule `{rule.label}` could not be evaluated",
-            "ask the owner of the policy to repair it",
-        )
+        return verdicts.condition_error(rule, self.record)
 
     def _remedy(self) -> str:
-        allowed = summary(self._allow)
-        return f"allowed here: {allowed}" if allowed else "nothing is allowed here"
+        return verdicts.remedy(self._allow)
 
     def _placed(self, verdict: Verdict, facts: Facts, number: int, count: int) -> Verdict:
         if count == 1:
             return verdict
         return replace(verdict, reason=f"statement {number} of {count} (`{facts.kind.value}`): {verdict.reason}")
-
-
-@dataclass(slots=True)
-class _Conditions:
-    """Evaluates the conditions of rules against one operation, each at most once."""
-
-    policy: TargetPolicy
-    statements: list[Statement]
-    text: str
-    now: float
-    closed: bool = False
-    """Whether a rule that would have covered something did not because of the time."""
-    _activation: Any = None
-    _known: dict[int, Outcome] = field(default_factory=dict[int, Outcome])
-
-    def covers(self, rule: CompiledRule) -> Outcome:
-        if not rule.gives(self.now):
-            self.closed = True
-            return Outcome.FALSE
-        return self.test(rule)
-
-    def test(self, rule: CompiledRule) -> Outcome:
-        if not rule.in_force(self.now):
-            return Outcome.FALSE
-        if rule.condition is None:
-            return Outcome.TRUE
-        found = self._known.get(id(rule))
-        if found is None:
-            if self._activation is None:
-                self._activation = activation(self._values(), self.now)
-            found = self._known[id(rule)] = rule.condition.test(self._activation)
-        return found
-
-    def _values(self) -> dict[str, Any]:
-        subject, statements = self.policy.subject, self.statements
-        relations = {str(a.relation) for s in statements for a in s.aspects if a.relation is not None}
-        return {
-            "op.statement": self.text,
-            "op.kinds": [s.facts.kind.value for s in statements],
-            "op.classes": sorted({a.cls.value for s in statements for a in s.aspects}),
-            "op.relations": sorted(relations),
-            "op.functions": sorted({str(name) for s in statements for name in s.called}),
-            "op.columns": sorted({name for s in statements for name in s.facts.columns}),
-            "bot.name": subject.bot,
-            "bot.groups": list(subject.groups),
-            "target.name": subject.target,
-            "target.labels": dict(subject.labels),
-        }
 
 
 def _met(met: Aspect | Name) -> str:

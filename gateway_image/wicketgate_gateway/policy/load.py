@@ -11,7 +11,7 @@ from wicketgate_gateway.contract import model, yaml
 from wicketgate_gateway.contract.errors import DocumentError, Problem
 from wicketgate_gateway.contract.gateway import GatewayTarget
 from wicketgate_gateway.contract.identity import Principal, PrincipalKind
-from wicketgate_gateway.contract.policy import Bundle, BundledPolicy
+from wicketgate_gateway.contract.policy import Bundle, BundledPolicy, Untraceable
 from wicketgate_gateway.contract.values import seconds
 from wicketgate_gateway.masking.masks import Masks
 from wicketgate_gateway.policy.compile import CompiledRule, compile_policy
@@ -89,6 +89,7 @@ class PolicySet:
             Subject(bot.name if bot else "", tuple(sorted(names)), target_name, target.labels),
             self.digest,
             cache=cache,
+            data_masks=[m for policy in policies for m in policy.mask if m.json_ or m.detect],
         )
 
     def _share(
@@ -98,8 +99,10 @@ class PolicySet:
         key = (tuple(policy.policy for policy in policies), name, target.kind, tuple(sorted(target.labels.items())))
         found = self._shared.get(key)
         if found is None:
-            masks = [mask for policy in policies for mask in policy.mask]
-            found = self._shared[key] = (Masks(masks) if masks else None, VerdictCache())
+            masks = [mask for policy in policies for mask in policy.mask if mask.columns or mask.names]
+            denies = any(policy.untraceable is Untraceable.DENY for policy in policies)
+            compiled = Masks(masks, denies_untraceable=denies) if masks else None
+            found = self._shared[key] = (compiled, VerdictCache())
         return found
 
 

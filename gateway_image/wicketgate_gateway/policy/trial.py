@@ -61,12 +61,11 @@ def policy_for(
     group_ids: Iterable[str],
     target: str,
     labels: Mapping[str, str] | None = None,
+    kind: TargetKind = TargetKind.POSTGRES,
 ) -> TargetPolicy | None:
-    """What applies to a bot at a PostgreSQL target; None if nothing does."""
+    """What applies to a bot at a target; None if nothing does."""
     principal = Principal(PrincipalKind.BOT, policies.tenant, bot_id, bot_id, "", "", 0.0, groups=frozenset(group_ids))
-    return policies.for_principal(
-        principal, target, GatewayTarget(kind=TargetKind.POSTGRES, agent="none", labels=dict(labels or {}))
-    )
+    return policies.for_principal(principal, target, GatewayTarget(kind=kind, agent="none", labels=dict(labels or {})))
 
 
 def catalogue_of(tables: Mapping[str, Sequence[str]], views: Mapping[str, Sequence[str]]) -> Catalogue:

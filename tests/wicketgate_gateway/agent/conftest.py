@@ -16,7 +16,7 @@ from wicketgate_gateway.agent.catalogue import CatalogueWatcher
 from wicketgate_gateway.agent.gateway_link import GatewayLink
 from wicketgate_gateway.agent.target import Target
 from wicketgate_gateway.contract.catalogue import Catalogue
-from wicketgate_gateway.contract.gateway import AgentConfig, AgentTarget, Endpoint, GatewayConfig, TlsMode
+from wicketgate_gateway.contract.gateway import AgentConfig, Endpoint, GatewayConfig, PostgresTarget, TlsMode
 from wicketgate_gateway.contract.identity import Principal, PrincipalKind
 from wicketgate_gateway.identity.errors import Refused
 from wicketgate_gateway.identity.exchange import AccessToken
@@ -36,7 +36,7 @@ class World:
     postgres: PostgresServer
     folder: Path
     password: str
-    target: AgentTarget
+    target: PostgresTarget
     registry: AgentRegistry
     config: AgentConfig
     link: GatewayLink
@@ -72,10 +72,10 @@ def demo(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-def agent_target(postgres: PostgresServer, demo: tuple[Path, str]) -> AgentTarget:
+def agent_target(postgres: PostgresServer, demo: tuple[Path, str]) -> PostgresTarget:
     """The demo database as an agent's target."""
     ca = postgres.ca_file
-    return AgentTarget(
+    return PostgresTarget(
         kind="postgres",  # pyright: ignore[reportArgumentType]
         address=f"localhost:{postgres.port}",
         database="agent_demo",
@@ -152,7 +152,7 @@ def gateway_config(tmp_path: Path) -> GatewayConfig:
 async def world(
     postgres: PostgresServer,
     demo: tuple[Path, str],
-    agent_target: AgentTarget,
+    agent_target: PostgresTarget,
     gateway_config: GatewayConfig,
     tmp_path: Path,
 ) -> AsyncIterator[World]:

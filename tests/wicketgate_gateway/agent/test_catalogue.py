@@ -9,13 +9,13 @@ from wicketgate_gateway.agent import catalogue as module
 from wicketgate_gateway.agent.catalogue import CatalogueWatcher, read_catalogue
 from wicketgate_gateway.agent.target import Target
 from wicketgate_gateway.contract.catalogue import Catalogue
-from wicketgate_gateway.contract.gateway import AgentTarget
+from wicketgate_gateway.contract.gateway import PostgresTarget
 
 pytestmark = pytest.mark.anyio
 Eventually = Callable[[Callable[[], object]], Awaitable[None]]
 
 
-async def test_relations_columns_views_functions(agent_target: AgentTarget) -> None:
+async def test_relations_columns_views_functions(agent_target: PostgresTarget) -> None:
     catalogue = await read_catalogue(Target("orders-db", agent_target))
     assert catalogue.server_version
     by_name = {(r.schema, r.name): r for r in catalogue.relations}
@@ -30,7 +30,7 @@ async def test_relations_columns_views_functions(agent_target: AgentTarget) -> N
     assert not any(schema.startswith(("pg_toast", "pg_temp")) for schema, _ in by_name)
 
 
-async def test_what_hides_a_source(postgres: Any, agent_target: AgentTarget) -> None:
+async def test_what_hides_a_source(postgres: Any, agent_target: PostgresTarget) -> None:
     postgres.sql(
         """
         CREATE SCHEMA odd;
@@ -73,7 +73,7 @@ def test_a_function_with_a_relations_number_does_not_pass_for_it() -> None:
     assert module._relations(rows, sources)[1].sources == [(20000, 3)]
 
 
-async def test_the_version_follows_the_content(postgres: Any, agent_target: AgentTarget) -> None:
+async def test_the_version_follows_the_content(postgres: Any, agent_target: PostgresTarget) -> None:
     target = Target("orders-db", agent_target)
     first = await read_catalogue(target)
     assert (await read_catalogue(target)).version == first.version
@@ -85,7 +85,7 @@ async def test_the_version_follows_the_content(postgres: Any, agent_target: Agen
     assert (await read_catalogue(target)).version == first.version
 
 
-async def test_a_table_of_the_targets_cannot_pose_as_a_system_one(postgres: Any, agent_target: AgentTarget) -> None:
+async def test_a_table_of_the_targets_cannot_pose_as_a_system_one(postgres: Any, agent_target: PostgresTarget) -> None:
     postgres.sql("CREATE TABLE pg_class (oid int); CREATE TABLE public.pg_depend (x int)", "agent_demo")
     try:
         names = {r.name for r in (await read_catalogue(Target("orders-db", agent_target))).relations}
@@ -95,7 +95,7 @@ async def test_a_table_of_the_targets_cannot_pose_as_a_system_one(postgres: Any,
 
 
 async def test_the_watcher_tells_of_changes_alone(
-    postgres: Any, agent_target: AgentTarget, running: Any, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+    postgres: Any, agent_target: PostgresTarget, running: Any, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SPACING_SECONDS", 0.0)
     told: list[tuple[str, Catalogue]] = []
@@ -123,7 +123,7 @@ async def test_the_watcher_tells_of_changes_alone(
 
 
 async def test_the_watcher_outlives_a_target_that_is_away(
-    agent_target: AgentTarget, running: Any, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+    agent_target: PostgresTarget, running: Any, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SPACING_SECONDS", 0.01)
     told: list[Any] = []
@@ -138,7 +138,7 @@ async def test_the_watcher_outlives_a_target_that_is_away(
 
 
 async def test_a_catalogue_too_long_for_a_message_is_not_sent(
-    agent_target: AgentTarget, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    agent_target: PostgresTarget, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(module, "MAX_BYTES", 100)
     watcher = CatalogueWatcher(Target("orders-db", agent_target), lambda *_: pytest.fail("told"))

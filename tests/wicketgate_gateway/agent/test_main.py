@@ -16,7 +16,7 @@ import yaml
 
 from wicketgate.testing.certs import CertificateAuthority
 from wicketgate_gateway.agent import main as agent_main
-from wicketgate_gateway.contract.gateway import AgentTarget, Entra, GatewayConfig
+from wicketgate_gateway.contract.gateway import Entra, GatewayConfig, PostgresTarget
 from wicketgate_gateway.identity import http
 from wicketgate_gateway.identity.authenticator import Authenticator
 from wicketgate_gateway.server.agents import AgentRegistry
@@ -56,7 +56,7 @@ class Processes:
 
 @pytest.fixture
 async def gate(
-    cloud: Any, gateway_config: GatewayConfig, agent_target: AgentTarget, tmp_path: Path
+    cloud: Any, gateway_config: GatewayConfig, agent_target: PostgresTarget, tmp_path: Path
 ) -> AsyncIterator[Processes]:
     config = gateway_config.model_copy(
         update={

@@ -15,14 +15,14 @@ from pydantic import ValidationError
 from wicketgate_gateway.agent import target as target_module
 from wicketgate_gateway.agent.target import Key, Target, TargetError, certificate_digest, read_credential
 from wicketgate_gateway.contract.errors import WicketgateError
-from wicketgate_gateway.contract.gateway import AgentTarget, TlsMode
+from wicketgate_gateway.contract.gateway import PostgresTarget, TlsMode
 from wicketgate_gateway.wire.postgres import messages, startup
 from wicketgate_gateway.wire.postgres.backend import BackendDecoder
 
 pytestmark = pytest.mark.anyio
 
 
-def target(config: AgentTarget, **changes: Any) -> Target:
+def target(config: PostgresTarget, **changes: Any) -> Target:
     return Target("orders-db", config.model_copy(update=changes))
 
 
@@ -38,7 +38,7 @@ async def ask(connection: Any, sql: str) -> list[list[bytes | None]]:
                 return rows
 
 
-async def test_scram_with_channel_binding_over_tls(postgres: Any, agent_target: AgentTarget) -> None:
+async def test_scram_with_channel_binding_over_tls(postgres: Any, agent_target: PostgresTarget) -> None:
     if postgres.ca_file is None:
         pytest.fail("this needs a PostgreSQL with TLS: install Debian's `postgresql`")
     seen: list[str] = []
@@ -59,7 +59,7 @@ async def test_scram_with_channel_binding_over_tls(postgres: Any, agent_target: 
     connection.close()
 
 
-async def test_scram_without_tls(agent_target: AgentTarget) -> None:
+async def test_scram_without_tls(agent_target: PostgresTarget) -> None:
     connection, login = await target(agent_target, tls=TlsMode.DISABLE, search_path="public, pg_temp").log_in({})
     assert login.pid
     assert await ask(connection, "SHOW search_path") == [[b"public, pg_temp"]]
@@ -67,7 +67,7 @@ async def test_scram_without_tls(agent_target: AgentTarget) -> None:
 
 
 @pytest.mark.parametrize("method", ["md5", "password", "trust"])
-async def test_other_methods(postgres: Any, agent_target: AgentTarget, tmp_path: Path, method: str) -> None:
+async def test_other_methods(postgres: Any, agent_target: PostgresTarget, tmp_path: Path, method: str) -> None:
     name = f"login_{method}"
     postgres.create_user(name, "it's a passwörd", encryption="md5" if method == "md5" else "scram-sha-256")
     (tmp_path / "username").write_text(name)
@@ -86,7 +86,7 @@ async def test_other_methods(postgres: Any, agent_target: AgentTarget, tmp_path:
 
 
 async def test_a_long_password_and_one_with_odd_characters(
-    postgres: Any, agent_target: AgentTarget, tmp_path: Path
+    postgres: Any, agent_target: PostgresTarget, tmp_path: Path
 ) -> None:
     for password in ("x" * 900, "a\u00a0b ﬁ ☃", " leading and trailing "):
         postgres.create_user("odd", password)
@@ -96,7 +96,7 @@ async def test_a_long_password_and_one_with_odd_characters(
         connection.close()
 
 
-async def test_cancel(agent_target: AgentTarget) -> None:
+async def test_cancel(agent_target: PostgresTarget) -> None:
     subject = target(agent_target)
     connection, login = await subject.log_in({})
     connection.write(messages.query("SELECT pg_sleep(60)"))
@@ -106,7 +106,7 @@ async def test_cancel(agent_target: AgentTarget) -> None:
     connection.close()
 
 
-async def test_the_servers_certificate_is_verified(postgres: Any, agent_target: AgentTarget, tmp_path: Path) -> None:
+async def test_the_servers_certificate_is_verified(postgres: Any, agent_target: PostgresTarget, tmp_path: Path) -> None:
     if postgres.ca_file is None:
         pytest.fail("this needs a PostgreSQL with TLS: install Debian's `postgresql`")
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
@@ -116,7 +116,7 @@ async def test_the_servers_certificate_is_verified(postgres: Any, agent_target: 
         assert error.value.code == "target-certificate-refused"
 
 
-async def test_a_name_that_the_certificate_lacks(postgres: Any, agent_target: AgentTarget) -> None:
+async def test_a_name_that_the_certificate_lacks(postgres: Any, agent_target: PostgresTarget) -> None:
     if postgres.ca_file is None:
         pytest.fail("this needs a PostgreSQL with TLS: install Debian's `postgresql`")
     with pytest.raises(TargetError) as error:
@@ -130,7 +130,7 @@ async def serve(handle: Any) -> tuple[asyncio.Server, int]:
 
 
 @pytest.mark.parametrize("answer", [b"N", b"E", b"SN\0\0\0", b"S" + b"x" * 50, b""])
-async def test_a_server_without_tls_or_with_more_to_say(agent_target: AgentTarget, answer: bytes) -> None:
+async def test_a_server_without_tls_or_with_more_to_say(agent_target: PostgresTarget, answer: bytes) -> None:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(8)
         writer.write(answer)
@@ -144,7 +144,7 @@ async def test_a_server_without_tls_or_with_more_to_say(agent_target: AgentTarge
     server.close()
 
 
-async def test_a_server_that_hangs_up_in_mid_log_in(agent_target: AgentTarget) -> None:
+async def test_a_server_that_hangs_up_in_mid_log_in(agent_target: PostgresTarget) -> None:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(8)
         writer.close()
@@ -155,7 +155,7 @@ async def test_a_server_that_hangs_up_in_mid_log_in(agent_target: AgentTarget) -
     server.close()
 
 
-async def test_a_server_that_says_nothing(agent_target: AgentTarget, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_says_nothing(agent_target: PostgresTarget, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(target_module, "DIAL_SECONDS", 0.1)
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -169,7 +169,7 @@ async def test_a_server_that_says_nothing(agent_target: AgentTarget, monkeypatch
 
 
 async def test_a_target_that_floods_the_log_in_is_left_unread(
-    agent_target: AgentTarget, monkeypatch: pytest.MonkeyPatch
+    agent_target: PostgresTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent = [0]
 
@@ -199,18 +199,18 @@ async def test_a_target_that_floods_the_log_in_is_left_unread(
     server.close()
 
 
-async def test_nobody_listens(agent_target: AgentTarget) -> None:
+async def test_nobody_listens(agent_target: PostgresTarget) -> None:
     with pytest.raises(TargetError, match="cannot be reached"):
         await target(agent_target, address="127.0.0.1:1").log_in({})
 
 
 @pytest.mark.parametrize("address", ["db", "db:", ":5432", "db:x", "db:0", "db:65536", ""])
-def test_addresses_that_are_none(agent_target: AgentTarget, address: str) -> None:
+def test_addresses_that_are_none(agent_target: PostgresTarget, address: str) -> None:
     with pytest.raises((WicketgateError, ValidationError)):
         target(agent_target, address=address)
 
 
-def test_an_ipv6_address(agent_target: AgentTarget) -> None:
+def test_an_ipv6_address(agent_target: PostgresTarget) -> None:
     subject = target(agent_target, address="[::1]:5432")
     assert (subject.host, subject.port) == ("::1", 5432)
 

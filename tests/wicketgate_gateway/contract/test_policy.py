@@ -107,7 +107,7 @@ WRONG = {
     HEAD + "rules: [{allow: {sql: {functions: a.b.c}}}]": "a function's name",
     HEAD + "rules: [{allow: {sql: {statement: read}}}]": "did you mean `statements`?",
     HEAD + "rules: [{alow: {sql: {statements: read}}}]": "did you mean `allow`?",
-    HEAD + ALLOW + "mask: [{with: redact}]": "needs `columns` or `names`",
+    HEAD + ALLOW + "mask: [{with: redact}]": "needs `columns`, `names`, `json` or `detect`",
     HEAD + ALLOW + "mask: [{names: x}]": "`mask.0.with`: missing",
     HEAD + ALLOW + "mask: [{names: x, with: blur}]": "`mask.0.with`: input should be 'redact'",
     HEAD + ALLOW + "record: {keep: 90}": "`record.keep`: not a duration",
