@@ -1,10 +1,11 @@
 """Telling receivers of held operations: signed, tried again, and noted where it cannot be done.
 
-How this works: changes are read from the store from where the last process stopped (`<state>/webhooks.json`). Each
-receiver has a queue of its own, so that a slow one delays no other. A delivery that is not answered by 2xx is tried
-again with growing pauses, drawn at random from their upper half, for about an hour; then it is a line in
-`<state>/webhooks-dead.ndjson`. The id of a message follows from the change, so a repeated one is known by it; the time
-and the signature are new with each try. Redirects are not followed, and what is answered is not read.
+How this works: what is to be told stands in the control store (`approvals.deliveries`), so that of several gateways on
+one store one sends a message, and another takes over where that one died. Each receiver is served by a task of its own,
+so that a slow one delays no other. A delivery that is not answered by 2xx is due again after growing pauses, drawn at
+random from their upper half, for about an hour; then it is a line in `<state>/webhooks-dead.ndjson`. A message's id
+follows from the change, so a repeated one is known by it; the time and the signature are new with each try. Redirects
+are not followed, and what is answered is not read.
 Source: Standard Webhooks 1.0.
 """
 
@@ -14,10 +15,11 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import httpx2
 import structlog
@@ -26,8 +28,9 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError
 from standardwebhooks.webhooks import Webhook as Signer
 
 from wicketgate_gateway.api import messages
-from wicketgate_gateway.api.changes import watch
-from wicketgate_gateway.approvals.model import Change, Request
+from wicketgate_gateway.approvals.deliveries import DEAD as DEAD_STATE
+from wicketgate_gateway.approvals.deliveries import Deliveries, Delivery
+from wicketgate_gateway.approvals.model import Change
 from wicketgate_gateway.approvals.store import ApprovalStore
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.gateway import GatewayConfig, HttpsUrl, Webhook, WebhookFormat
@@ -36,10 +39,14 @@ from wicketgate_gateway.identity.http import tls_context
 PAUSES = (2.0, 10.0, 30.0, 120.0, 600.0, 1200.0, 1800.0)
 """Seconds before each further try."""
 SECONDS = 15.0
-MAX_QUEUE = 1000
+"""For one try, all in all."""
+LEASE_SECONDS = 45.0
+"""How long a gateway may take for one try before another one makes it."""
+LOOK_SECONDS = 1.0
 MAX_DEAD = 4 * 1024 * 1024
 MIN_SECRET = 24
-CURSOR, DEAD = "webhooks.json", "webhooks-dead.ndjson"
+DEAD = "webhooks-dead.ndjson"
+T = TypeVar("T")
 _URL: TypeAdapter[str] = TypeAdapter(HttpsUrl)
 log = structlog.get_logger("wicketgate.webhooks")
 
@@ -94,7 +101,7 @@ def delivery_id(change: Change) -> str:
 
 
 class Webhooks:
-    """All receivers of one gateway; `run` it. `pauses` and `draw` are for tests."""
+    """All receivers of one gateway; `run` it. `pauses`, `draw` and `lease` (seconds) are for tests."""
 
     def __init__(
         self,
@@ -103,79 +110,93 @@ class Webhooks:
         *,
         pauses: tuple[float, ...] = PAUSES,
         draw: Callable[[float, float], float] = random.uniform,
+        lease: float = LEASE_SECONDS,
     ) -> None:
         assert config.people is not None
         self._config = config
         self._store = store
+        self._deliveries = Deliveries(store.database, messages.TOLD)
         self._state = Path(config.state)
         self._pauses = pauses
         self._draw = draw
+        self._lease = lease
         self._receivers = [receiver(name, settings) for name, settings in sorted(config.people.webhooks.items())]
-        self._queues: dict[str, asyncio.Queue[tuple[Change, Request]]] = {
-            each.name: asyncio.Queue(MAX_QUEUE) for each in self._receivers
-        }
-        self._open: dict[int, int] = {}
-        """Receivers that have not had a change yet, by its id."""
-        self._last = 0
 
     async def run(self) -> None:
-        """Deliver for ever."""
+        """Deliver for ever; the store being away for a while ends nothing."""
         if not self._receivers:
             return
+        names = [each.name for each in self._receivers]
         try:
+            await self._kept_trying(lambda: self._deliveries.enrol(names))
             async with asyncio.TaskGroup() as group:
                 for each in self._receivers:
                     group.create_task(self._serve(each))
-                group.create_task(self._read())
+                group.create_task(self._spread(names))
         finally:
             for each in self._receivers:
                 await each.http.aclose()
 
-    async def _read(self) -> None:
-        async for change in watch(self._store, self._resume()):
-            self._last = change.id
-            if change.kind not in messages.TOLD or not change.handle:
-                if not self._open:
-                    self._note()
-                continue
+    async def _kept_trying(self, work: Callable[[], Awaitable[T]]) -> T:
+        told = False
+        while True:
             try:
-                request = await self._store.get(change.handle)
+                return await work()
             except WicketgateError as error:
-                self._dead("all", change, error.code)
-                continue
-            self._open[change.id] = len(self._receivers)
-            for each in self._receivers:
-                try:
-                    self._queues[each.name].put_nowait((change, request))
-                except asyncio.QueueFull:
-                    self._dead(each.name, change, "too many wait for this receiver")
-                    self._done(change)
+                if not told:
+                    log.warning("messages cannot be looked up; it is tried again", code=error.code)
+                told = True
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def _spread(self, names: Sequence[str]) -> None:
+        while True:
+            seen = self._store.generation
+            if not await self._kept_trying(lambda: self._deliveries.spread(names)):
+                await self._store.after_change(seen, LOOK_SECONDS)
 
     async def _serve(self, to: Receiver) -> None:
         while True:
-            change, request = await self._queues[to.name].get()
+            seen = self._store.generation
+            delivery = await self._kept_trying(lambda: self._deliveries.lease(to.name, self._lease))
+            if delivery is None:
+                # What is made due by others, or by time, is seen by looking again.
+                await self._store.after_change(seen, LOOK_SECONDS)
+                continue
             try:
-                failure = await self._deliver(to, change, request)
+                await self._deliver(to, delivery)
+            except WicketgateError as error:
+                # It was perhaps sent, and that could not be noted: it is sent again when the lease has run out.
+                log.error("where a message stands cannot be noted", receiver=to.name, code=error.code)
             except Exception as error:  # whatever one message does, the next must go out
                 log.exception("a message failed", receiver=to.name)
-                failure = type(error).__name__
-            if failure:
-                self._dead(to.name, change, failure)
-            self._done(change)
+                await self._kept_trying(lambda d=delivery, e=error: self._give_up(d, type(e).__name__))
 
-    async def _deliver(self, to: Receiver, change: Change, request: Request) -> str:
-        """Empty once it is delivered, else why not."""
+    async def _deliver(self, to: Receiver, delivery: Delivery) -> None:
+        change = delivery.change
+        try:
+            request = await self._store.get(change.handle)
+        except WicketgateError as error:
+            if error.code not in ("hold-unknown", "approval-damaged"):
+                raise
+            await self._give_up(delivery, error.code)
+            return
+        if change.kind == "requested" and time.time_ns() >= request.expires:
+            await self._give_up(delivery, "it lapsed before it could be told")
+            return
         body = json.dumps(messages.payload(to.format, change, request, self._config), ensure_ascii=True)
-        failure = ""
-        for pause in (0.0, *self._pauses):
-            if pause:
-                await asyncio.sleep(self._draw(pause / 2, pause))
-            if change.kind == "requested" and time.time_ns() >= request.expires:
-                return failure or "it lapsed before it could be told"
-            failure = await self._post(to, change, body)
-            if not failure or failure == "HTTP 410":  # gone: the receiver wants no more of it
-                return failure
-        return failure
+        failure = await self._post(to, change, body)
+        if not failure:
+            await self._kept_trying(lambda: self._deliveries.done(delivery))
+        elif failure == "HTTP 410" or delivery.tries >= len(self._pauses):  # 410: it wants no more of it
+            await self._give_up(delivery, failure)
+        else:
+            pause = self._pauses[delivery.tries]
+            seconds = self._draw(pause / 2, pause)
+            await self._kept_trying(lambda: self._deliveries.again(delivery, seconds))
+
+    async def _give_up(self, delivery: Delivery, reason: str) -> None:
+        if await self._deliveries.done(delivery, DEAD_STATE):
+            self._dead(delivery.receiver, delivery.change, reason)
 
     async def _post(self, to: Receiver, change: Change, body: str) -> str:
         headers = {"Content-Type": "application/json", "User-Agent": "wicketgate"}
@@ -187,35 +208,15 @@ class Webhooks:
                 "webhook-signature": to.signer.sign(message, now, body),
             }
         try:
-            async with to.http.stream("POST", to.url, content=body.encode(), headers=headers) as response:
+            async with (
+                asyncio.timeout(SECONDS),
+                to.http.stream("POST", to.url, content=body.encode(), headers=headers) as response,
+            ):
                 return "" if 200 <= response.status_code < 300 else f"HTTP {response.status_code}"
+        except TimeoutError:
+            return "it took too long"
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
             return type(error).__name__  # its text may hold the address, which may be a secret
-
-    # -- where it stands -------------------------------------------------------------------------------------------
-
-    def _resume(self) -> int | None:
-        try:
-            last = json.loads((self._state / CURSOR).read_text())["last"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return last if isinstance(last, int) and not isinstance(last, bool) and last >= 0 else None
-
-    def _done(self, change: Change) -> None:
-        self._open[change.id] -= 1
-        if not self._open[change.id]:
-            del self._open[change.id]
-            self._note()
-
-    def _note(self) -> None:
-        """Everything up to here need not be told again."""
-        last = min(self._open) - 1 if self._open else self._last
-        new = self._state / f"{CURSOR}.new"
-        try:
-            new.write_text(json.dumps({"last": last}) + "\n")
-            new.replace(self._state / CURSOR)
-        except OSError as error:
-            log.warning("where webhooks stand cannot be noted", reason=error.strerror)
 
     def _dead(self, name: str, change: Change, reason: str) -> None:
         log.error("a message was not delivered", receiver=name, handle=change.handle, kind=change.kind, reason=reason)

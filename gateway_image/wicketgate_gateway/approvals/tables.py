@@ -76,6 +76,26 @@ kills = Table(
 clock = Table(
     "clock", METADATA, Column("id", BigInteger, primary_key=True), Column("latest", BigInteger, nullable=False)
 )
+receivers = Table(
+    "receivers",
+    METADATA,
+    Column("name", String, primary_key=True),
+    Column("last", BigInteger, nullable=False),
+)
+deliveries = Table(
+    "deliveries",
+    METADATA,
+    Column("receiver", String, primary_key=True),
+    Column("change", BigInteger, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("handle", String, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("state", String, nullable=False),
+    Column("tries", BigInteger, nullable=False),
+    Column("due", BigInteger, nullable=False),
+    Column("leased_until", BigInteger, nullable=False),
+    Column("holder", String, nullable=False),
+)
 
 VERSION_TABLE = "CREATE TABLE IF NOT EXISTS control_schema (version BIGINT NOT NULL)"
 ID = {
@@ -147,5 +167,23 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE TABLE clock (id BIGINT PRIMARY KEY, latest BIGINT NOT NULL)",
         "INSERT INTO clock (id, latest) VALUES (1, 0)",
+    ),
+    (
+        # Which change each webhook receiver has come to, and what it is still to be told.
+        "CREATE TABLE receivers (name TEXT PRIMARY KEY, last BIGINT NOT NULL)",
+        """CREATE TABLE deliveries (
+            receiver TEXT NOT NULL REFERENCES receivers ON DELETE CASCADE,
+            change BIGINT NOT NULL,
+            kind TEXT NOT NULL,
+            handle TEXT NOT NULL,
+            time BIGINT NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('open', 'told', 'dead')),
+            tries BIGINT NOT NULL,
+            due BIGINT NOT NULL,
+            leased_until BIGINT NOT NULL,
+            holder TEXT NOT NULL,
+            PRIMARY KEY (receiver, change)
+        )""",
+        "CREATE INDEX deliveries_open ON deliveries (receiver, handle, change) WHERE state = 'open'",
     ),
 )

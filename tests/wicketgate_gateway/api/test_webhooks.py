@@ -5,14 +5,18 @@ import base64
 import http.server
 import json
 import ssl
+import subprocess
+import sys
 import threading
 import time
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from wicketgate.testing.certs import CertificateAuthority
@@ -36,11 +40,14 @@ class Receiver:
         outer = self
         self.got: list[tuple[str, dict[str, str], bytes]] = []
         self.answers: list[int] = []
+        self.hangs = threading.Event()
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 outer.got.append((self.path, {k.lower(): v for k, v in self.headers.items()}, body))
+                while outer.hangs.is_set():
+                    time.sleep(0.01)
                 status = outer.answers.pop(0) if outer.answers else 200
                 self.send_response(status)
                 if status == 302:
@@ -101,11 +108,27 @@ class Place:
         file = self.state / webhooks.DEAD
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
+    async def look(self, query: str) -> list[Any]:
+        store = await open_store(store_url(self.config))
+        try:
+            async with store.database.reading() as (connection, _):
+                return list((await connection.execute(text(query))).all())
+        finally:
+            await store.close()
+
+    async def settled(self) -> None:
+        """Until something was told, and nothing is left to be."""
+        async with asyncio.timeout(20):
+            while {s for (s,) in await self.look("SELECT DISTINCT state FROM deliveries")} != {"told"}:  # noqa: ASYNC110 - tells by no event
+                await asyncio.sleep(0.02)
+
     @asynccontextmanager
     async def running(self, **more: Any) -> AsyncIterator[Any]:
         store = await open_store(store_url(self.config))
         task = asyncio.get_running_loop().create_task(Webhooks(self.config, store, **more).run())
-        await asyncio.sleep(0.1)  # it begins with the changes from now on
+        # It begins with the changes from then on.
+        while not await self.look("SELECT name FROM receivers"):  # noqa: ASYNC110 - tells by no event
+            await asyncio.sleep(0.01)
         try:
             yield store
         finally:
@@ -155,7 +178,7 @@ async def test_tried_again_with_the_same_id_and_a_new_signature(
     async with place.running(draw=draw):
         await place.hold()
         await eventually(lambda: len(there.got) == 4)
-        await eventually(lambda: (place.state / webhooks.CURSOR).exists())
+        await place.settled()
     assert len({headers["webhook-id"] for _, headers, _ in there.got}) == 1
     assert {path for path, _, _ in there.got} == {"/hook"}  # a redirect is not followed
     assert waited == [(1.0, 2.0), (5.0, 10.0), (15.0, 30.0)]
@@ -193,7 +216,7 @@ async def test_what_happened_while_the_process_was_away_is_told(
 ) -> None:
     async with place.running():
         await place.hold()
-        await eventually(lambda: (place.state / webhooks.CURSOR).exists())
+        await place.settled()
     held = await place.hold()
     async with place.running() as store:
         await eventually(lambda: len(there.got) == 2)
@@ -209,12 +232,12 @@ async def test_a_message_not_delivered_yet_is_delivered_by_the_next_process(
 ) -> None:
     async with place.running():
         await place.hold()
-        await eventually(lambda: (place.state / webhooks.CURSOR).exists())
+        await place.settled()
     there.answers = [500]
-    async with place.running(pauses=(60.0,)):
+    async with place.running(draw=lambda low, high: 0.2):
         held = await place.hold()
         await eventually(lambda: len(there.got) == 2)
-    async with place.running():
+    async with place.running(lease=1.0):
         await eventually(lambda: len(there.got) == 3)
     assert there.got[1][1]["webhook-id"] == there.got[2][1]["webhook-id"]
     assert there.bodies()[2]["data"]["handle"] == held.handle
@@ -227,7 +250,7 @@ async def test_a_request_that_has_lapsed_is_not_told_late(
     async with place.running(pauses=(1.0,), draw=lambda low, high: high):
         await place.hold(within=0.5)
         await eventually(place.dead)
-    assert place.dead()[0]["reason"] == "HTTP 500"
+    assert place.dead()[0]["reason"] == "it lapsed before it could be told"
     assert [body["type"] for body in there.bodies()].count("hold.requested") == 1
 
 
@@ -240,6 +263,105 @@ async def test_a_certificate_that_nobody_vouches_for(place: Place, there: Receiv
         await place.hold()
         await eventually(place.dead)
     assert there.got == []
+
+
+# Several gateways on one store.
+
+SENDER = """
+import asyncio, sys
+from pathlib import Path
+from wicketgate_gateway.api.webhooks import Webhooks
+from wicketgate_gateway.approvals.place import store_url
+from wicketgate_gateway.approvals.store import open_store
+from wicketgate_gateway.contract.gateway import GatewayConfig
+
+async def main():
+    config = GatewayConfig.model_validate_json(Path(sys.argv[1]).read_text())
+    store = await open_store(store_url(config))
+    await Webhooks(config, store, lease=float(sys.argv[2])).run()
+
+asyncio.run(main())
+"""
+
+
+class Gateways:
+    """Processes that tell the same receiver, over one store."""
+
+    def __init__(self, place: Place, url: str) -> None:
+        url_file = place.state / "url"
+        url_file.write_text(url)
+        document = place.config.document()
+        document["control"] = {"urlFile": str(url_file)}
+        self.place = place
+        place.config = GatewayConfig.model_validate(document)
+        self._file = place.state / "config.json"
+        self._file.write_text(json.dumps(document))
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self, lease: float = 30.0) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen([sys.executable, "-c", SENDER, str(self._file), str(lease)])
+        self.processes.append(process)
+        return process
+
+    async def enrolled(self) -> None:
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    if await self.place.look("SELECT name FROM receivers"):
+                        return
+                except WicketgateError:
+                    pass
+                await asyncio.sleep(0.05)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def gateways(request: pytest.FixtureRequest, place: Place, tmp_path: Path) -> Iterator[Gateways]:
+    if request.param == "sqlite":
+        made = Gateways(place, f"sqlite+aiosqlite:///{tmp_path}/shared/control.db")
+    else:
+        server = request.getfixturevalue("postgres")
+        name = f"webhooks_{uuid.uuid4().hex[:12]}"
+        server.create_user("wicketgate_webhooks", "store password")
+        server.create_database(name, "wicketgate_webhooks")
+        made = Gateways(place, server.dsn("wicketgate_webhooks", "store password", name))
+    yield made
+    for process in made.processes:
+        process.kill()
+        process.wait()
+
+
+async def test_two_gateways_on_one_store_send_each_message_once(
+    gateways: Gateways, there: Receiver, eventually: Any
+) -> None:
+    gateways.start()
+    gateways.start()
+    await gateways.enrolled()
+    held = [await gateways.place.hold() for _ in range(15)]
+    await eventually(lambda: len(there.got) >= 15, 60)
+    await gateways.place.settled()
+    ids = [headers["webhook-id"] for _, headers, _ in there.got]
+    assert len(set(ids)) == len(ids) == 15
+    assert {body["data"]["handle"] for body in there.bodies()} == {h.handle for h in held}
+
+
+async def test_a_gateway_that_is_killed_while_it_sends_is_taken_over(
+    gateways: Gateways, there: Receiver, eventually: Any
+) -> None:
+    there.hangs.set()
+    first = gateways.start(lease=2.0)
+    await gateways.enrolled()
+    held = await gateways.place.hold()
+    await eventually(lambda: len(there.got) == 1, 30)
+    first.kill()
+    first.wait()
+    there.hangs.clear()
+    gateways.start(lease=2.0)
+    await eventually(lambda: len(there.got) == 2, 30)
+    await gateways.place.settled()
+    # The receiver may have had the first: the id says that it is the same message.
+    assert there.got[0][1]["webhook-id"] == there.got[1][1]["webhook-id"]
+    assert there.bodies()[1]["data"]["handle"] == held.handle
+    assert len(there.got) == 2
 
 
 @pytest.mark.parametrize(
