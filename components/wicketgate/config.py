@@ -21,7 +21,7 @@ from wicketgate_gateway.contract.gateway import TargetKind, TlsMode, Webhook
 from wicketgate_gateway.contract.values import Date, Duration, Name, Port, Uuid
 
 NAMESPACE = "wicketgate"
-_ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}\Z")
+ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}\Z")
 
 
 class LocalDeploy(model.Model):
@@ -200,13 +200,14 @@ class StackConfig(model.Model):
     """The tenant that this stack belongs to; `up` against another one is refused. Left out, any."""
 
 
-def load(values: dict[str, Any], stack_file: Path | None = None) -> StackConfig:
+def load(values: dict[str, Any], stack_file: Path | None = None, text: str | None = None) -> StackConfig:
     """Validate the stack's `wicketgate:` settings.
 
-    `values` maps names without the namespace to what the engine gave; `stack_file` is read for the places only.
+    `values` maps names without the namespace to what the engine gave; `stack_file` is read for the places only, or
+    `text` in its stead.
     `${NAME}` as a whole value is replaced by that environment variable. Raises DocumentError.
     """
-    places = _places(stack_file)
+    places = _places(stack_file, text)
     path = str(stack_file) if stack_file else "stack settings"
     document = yaml.Document(path, None, places)
     problems: list[Problem] = []
@@ -220,10 +221,10 @@ def load(values: dict[str, Any], stack_file: Path | None = None) -> StackConfig:
     return config
 
 
-def _places(stack_file: Path | None) -> dict[yaml.Path, Where]:
-    if stack_file is None or not stack_file.is_file():
+def _places(stack_file: Path | None, text: str | None) -> dict[yaml.Path, Where]:
+    if stack_file is None or (text is None and not stack_file.is_file()):
         return {}
-    document = yaml.parse(stack_file.read_text("utf-8"), str(stack_file))
+    document = yaml.parse(stack_file.read_text("utf-8") if text is None else text, str(stack_file))
     prefix = f"{NAMESPACE}:"
     return {
         (step.removeprefix(prefix), *rest): where
@@ -237,7 +238,7 @@ def _resolve(value: Any, path: yaml.Path, document: yaml.Document, problems: lis
         return {k: _resolve(v, (*path, k), document, problems) for k, v in value.items()}
     if isinstance(value, list):
         return [_resolve(v, (*path, i), document, problems) for i, v in enumerate(value)]
-    if isinstance(value, str) and (match := _ENVIRONMENT.match(value)):
+    if isinstance(value, str) and (match := ENVIRONMENT.match(value)):
         found = os.environ.get(match[1])
         if found is None:
             term = ".".join(map(str, path))

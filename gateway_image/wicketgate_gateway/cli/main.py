@@ -115,8 +115,27 @@ def make_app() -> App:
         for name, (where, text) in verbs.items():
             inner.command(where, name=name, help=text)
         app.command(inner)
+    for group, help_, verbs in _toolkit():
+        inner = App(name=group, help=help_)
+        for name, (where, text) in verbs.items():
+            inner.command(where, name=name, help=text)
+        app.command(inner)
     app.command(completion)
     return app
+
+
+def _toolkit() -> list[tuple[str, str, dict[str, tuple[str, str]]]]:
+    """Verbs of the toolkit, where it is installed: the gateway knows nothing of it but this entry point."""
+    from importlib import metadata
+
+    found: list[tuple[str, str, dict[str, tuple[str, str]]]] = []
+    for point in metadata.entry_points(group="wicketgate.commands"):
+        try:
+            groups = point.load()
+        except ImportError:
+            continue
+        found += [(group, help_, verbs) for group, (help_, verbs) in groups.items()]
+    return found
 
 
 def version() -> str:

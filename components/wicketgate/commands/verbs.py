@@ -1,0 +1,21 @@
+"""The toolkit's verbs, as the `wicketgate` command finds them (entry point `wicketgate.commands`); imports nothing."""
+
+GROUPS: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
+    "bot": (
+        "Bots in a stack file.",
+        {
+            "add": ("wicketgate.commands.bots:add", "Onboard a bot: add its lines to the stack file."),
+            "remove": ("wicketgate.commands.bots:remove", "Take a bot's lines out of the stack file."),
+            "list": ("wicketgate.commands.bots:list_", "List the bots of a stack file."),
+        },
+    ),
+    "target": (
+        "Targets in a stack file.",
+        {
+            "add": ("wicketgate.commands.targets:add", "Add a target to the stack file."),
+            "remove": ("wicketgate.commands.targets:remove", "Take a target out of the stack file."),
+            "list": ("wicketgate.commands.targets:list_", "List the targets of a stack file."),
+        },
+    ),
+}
+"""Per group: what it is for, and per verb where it is and what it does."""
