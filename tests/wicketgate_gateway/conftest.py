@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 import yaml as pyyaml
 
 from wicketgate.testing.certs import CertificateAuthority
+from wicketgate.testing.postgres import PostgresServer
 from wicketgate_gateway.approvals.model import Held, Parameter, Request, State
 from wicketgate_gateway.approvals.place import store_url
 from wicketgate_gateway.approvals.service import Approvals
@@ -296,3 +298,18 @@ def desk(whole_desk: Desk, cloud: Any) -> Iterator[Desk]:
     asyncio.run(clear())
     yield whole_desk
     asyncio.run(clear())
+
+
+@pytest.fixture
+def audit_url(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """A file with the URL of a new, empty database on a real server."""
+
+    def make() -> Path:
+        name = f"audit_{uuid.uuid4().hex[:12]}"
+        postgres.create_user("wicketgate_audit", "store password")
+        postgres.create_database(name, "wicketgate_audit")
+        path = tmp_path_factory.mktemp("url") / "audit-store.url"
+        path.write_text(postgres.dsn("wicketgate_audit", "store password", name) + "\n")
+        return path
+
+    return make

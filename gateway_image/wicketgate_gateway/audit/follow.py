@@ -9,7 +9,6 @@ Damage is told, and reading goes on in the next file.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +25,8 @@ from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.recording import format as fmt
 from wicketgate_gateway.recording.files import make_folder
 from wicketgate_gateway.recording.journal import file_name, journal_files
-from wicketgate_gateway.store import sqlite
+from wicketgate_gateway.store import place
+from wicketgate_gateway.store.base import FAILURES
 
 STREAMS = "streams"
 BATCH = 200
@@ -193,12 +193,14 @@ class Follower:
 
     def _look_up(self, session: str) -> SessionStarted | None:
         try:
-            connection = sqlite3.connect(f"{sqlite.database(self._state).absolute().as_uri()}?mode=ro", uri=True)
+            connection = place.open_reader(self._state)
+            if connection is None:
+                return None
             try:
                 row = connection.execute("SELECT data FROM sessions WHERE id = ?", (session,)).fetchone()
             finally:
                 connection.close()
-        except sqlite3.Error:
+        except (WicketgateError, *FAILURES):
             return None
         return _decode_started(row[0]) if row else None
 

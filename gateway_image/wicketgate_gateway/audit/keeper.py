@@ -34,7 +34,7 @@ from wicketgate_gateway.contract.model import Model, read
 from wicketgate_gateway.contract.policy import Bundle
 from wicketgate_gateway.contract.values import seconds
 from wicketgate_gateway.recording.objects import ObjectStore, remember, remembered
-from wicketgate_gateway.store import sqlite
+from wicketgate_gateway.store.place import open_store
 
 _LAST_SECONDS = 10.0
 _LONGEST_PAUSE = 300.0
@@ -144,7 +144,7 @@ def storing(duties: Duties, setting: RecordingStore) -> Callable[[], None]:
     def step() -> None:
         store = ObjectStore(setting.url)
         remember(recordings, setting.url)
-        connection = sqlite.connect(sqlite.database(state))
+        connection = open_store(state)
         try:
             catch_up(state, connection)
             store_closed(
@@ -167,7 +167,7 @@ def deleting(duties: Duties) -> Callable[[], None]:
     def step() -> None:
         # The bundle of now: policies change while the gateway runs.
         rules = Rules(duties.retention, read(Bundle, duties.policies), duties.targets)
-        connection = sqlite.connect(sqlite.database(state))
+        connection = open_store(state)
         try:
             catch_up(state, connection)
             with only_run(state):

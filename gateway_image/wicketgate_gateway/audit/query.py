@@ -1,14 +1,14 @@
 """Questions to the audit store, fast at millions of events.
 
 How this works: SQLite takes one index per query, so we choose it: of the filters given, the one that leaves the fewest
-rows (counted up to a bound, in the index alone). A text is first looked for in the newest rows that the other filters
-leave, which answers quickly when it is frequent; if that does not fill the answer, the trigram index says which
-statements hold it. Newest first inside, oldest first in the answer.
+rows (counted up to a bound, in the index alone). PostgreSQL's planner chooses by its own statistics. A text is first
+looked for in the newest rows that the other filters leave, which answers quickly when it is frequent; if that does not
+fill the answer, the trigram index says which statements hold it. Newest first inside, oldest first in the answer.
+Letters count in any case as far as they are ASCII.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +16,8 @@ import msgspec
 
 from wicketgate_gateway.audit.events import AuditEvent, Operation, RecordingClosed, SessionStarted
 from wicketgate_gateway.contract.errors import WicketgateError
+from wicketgate_gateway.store.base import Connection, is_sqlite
+from wicketgate_gateway.store.postgres import MAX_NAME, trigrams
 
 _SCAN_ROWS = 20_000
 _COLUMNS = ("session", "verdict", "bot", "target", "rule", "approver")
@@ -84,45 +86,69 @@ _FIELDS = (
     "SELECT e.id, e.time, e.kind, e.session, e.bot, e.target, e.verdict, e.data, s.text,"
     " e.outcome, e.rows, e.sqlstate, e.duration_us FROM events e"
 )
-_TEXT = "instr(lower(s.text), lower(?)) > 0"
+_FEW_TRIGRAMS = 24
+"""So many of a text's trigrams leave few statements; more only cost."""
 
 
-def events(connection: sqlite3.Connection, wanted: AuditFilter) -> list[AuditRow]:
+def _holds(connection: Connection, column: str) -> str:
+    """The condition that a column holds a text."""
+    if is_sqlite(connection):
+        return f"instr(lower({column}), lower(?)) > 0"
+    return f'strpos(lower({column} COLLATE "C"), lower(? COLLATE "C")) > 0'
+
+
+def events(connection: Connection, wanted: AuditFilter) -> list[AuditRow]:
     """The newest `limit` events that match, oldest first."""
     where, values = _conditions(wanted)
-    index, count = _index(connection, wanted)
+    index, count = _index(connection, wanted) if is_sqlite(connection) else ("", _SCAN_ROWS)
     if not wanted.text:
         return _fetch(connection, index, where, values, wanted.limit)
     # The newest rows first: for a frequent text that is the whole answer.
-    newest = f"SELECT id FROM events INDEXED BY {index} WHERE {_and(where)} ORDER BY time DESC LIMIT {_SCAN_ROWS}"  # noqa: S608 - built of constants
-    found = _fetch(connection, "", [f"e.id IN ({newest})", _TEXT], [*values, wanted.text], wanted.limit)
+    holds = _holds(connection, "s.text")
+    found = _newest(connection, index, where, [*values, wanted.text], holds, wanted.limit)
     if len(found) >= wanted.limit or count < _SCAN_ROWS:
         return found
-    holding, texts = _statements(wanted.text)
+    holding, texts = _statements(connection, wanted.text)
     return _fetch(
         connection,
         "events_statement",
-        [f"e.statement IN ({holding})", *where, _TEXT],
+        [f"e.statement IN ({holding})", *where, holds],
         [*texts, *values, wanted.text],
         wanted.limit,
     )
 
 
+def _newest(
+    connection: Connection, index: str, where: Sequence[str], values: Sequence[object], holds: str, limit: int
+) -> list[AuditRow]:
+    """Those that hold a text, of the newest rows that match."""
+    if is_sqlite(connection):
+        newest = f"SELECT id FROM events INDEXED BY {index} WHERE {_and(where)} ORDER BY time DESC LIMIT {_SCAN_ROWS}"  # noqa: S608 - built of constants
+        return _fetch(connection, "", [f"e.id IN ({newest})", holds], values, limit)
+    newest = f"SELECT * FROM events WHERE {_and(where)} ORDER BY time DESC LIMIT {_SCAN_ROWS}"  # noqa: S608 - built of constants
+    query = (
+        f"WITH newest AS MATERIALIZED ({newest}) {_FIELDS.replace('FROM events e', 'FROM newest e')}"
+        f" JOIN statements s ON s.id = e.statement WHERE {holds} ORDER BY e.time DESC, e.id DESC LIMIT ?"
+    )
+    return [_row(*row) for row in reversed(connection.execute(query, (*values, limit)).fetchall())]
+
+
 def operations(
-    connection: sqlite3.Connection, session_id: str, *, after: tuple[int, int] = (0, 0), limit: int = 1000
+    connection: Connection, session_id: str, *, after: tuple[int, int] = (0, 0), limit: int = 1000
 ) -> list[AuditRow]:
     """A session's operations in order, from after `(seq, id)` on: to be asked for page by page."""
+    by = "INDEXED BY events_session" if is_sqlite(connection) else ""
     query = (
-        f"{_FIELDS} INDEXED BY events_session LEFT JOIN statements s ON s.id = e.statement"
+        f"{_FIELDS} {by} LEFT JOIN statements s ON s.id = e.statement"
         " WHERE e.session = ? AND e.kind = 'operation' AND (e.seq, e.id) > (?, ?) ORDER BY e.seq, e.id LIMIT ?"
     )
     return [_row(*row) for row in connection.execute(query, (session_id, *after, limit))]
 
 
 def _fetch(
-    connection: sqlite3.Connection, index: str, where: Sequence[str], values: Sequence[object], limit: int
+    connection: Connection, index: str, where: Sequence[str], values: Sequence[object], limit: int
 ) -> list[AuditRow]:
-    by = f"INDEXED BY {index}" if index else ""
+    by = f"INDEXED BY {index}" if index and is_sqlite(connection) else ""
     query = (
         f"{_FIELDS} {by} LEFT JOIN statements s ON s.id = e.statement"
         f" WHERE {_and(where)} ORDER BY e.time DESC, e.id DESC LIMIT ?"
@@ -132,7 +158,7 @@ def _fetch(
 
 
 def _and(where: Sequence[str]) -> str:
-    return " AND ".join(where) or "1"
+    return " AND ".join(where) or "1 = 1"
 
 
 def _conditions(wanted: AuditFilter) -> tuple[list[str], list[object]]:
@@ -142,7 +168,7 @@ def _conditions(wanted: AuditFilter) -> tuple[list[str], list[object]]:
         value = getattr(wanted, column)
         if value:
             where.append(f"{column} = ?")
-            values.append(value)
+            values.append(str(value)[:MAX_NAME])
     if wanted.kinds:
         where.append(f"kind IN ({', '.join('?' * len(wanted.kinds))})")
         if "operation" not in wanted.kinds:
@@ -153,7 +179,7 @@ def _conditions(wanted: AuditFilter) -> tuple[list[str], list[object]]:
     return where, values
 
 
-def _index(connection: sqlite3.Connection, wanted: AuditFilter) -> tuple[str, int]:
+def _index(connection: Connection, wanted: AuditFilter) -> tuple[str, int]:
     """The index of the filter that leaves the fewest rows, and how many (at most `_SCAN_ROWS`)."""
     candidates = [column for column in _COLUMNS if getattr(wanted, column)]
     counts = [(_count(connection, wanted, column), f"events_{column}") for column in candidates]
@@ -164,7 +190,7 @@ def _index(connection: sqlite3.Connection, wanted: AuditFilter) -> tuple[str, in
     return index, count
 
 
-def _count(connection: sqlite3.Connection, wanted: AuditFilter, column: str) -> int:
+def _count(connection: Connection, wanted: AuditFilter, column: str) -> int:
     alone = AuditFilter(
         **({} if column in ("time", "kind") else {column: getattr(wanted, column)}),
         kinds=wanted.kinds if column == "kind" else (),
@@ -179,15 +205,27 @@ def _count(connection: sqlite3.Connection, wanted: AuditFilter, column: str) -> 
     return int(connection.execute(query, values).fetchone()[0])
 
 
-def _statements(text: str) -> tuple[str, list[object]]:
+def _statements(connection: Connection, text: str) -> tuple[str, list[object]]:
     """A query for the ids of statements that may hold `text`, and its values."""
+    holds = _holds(connection, "text")
+    query = f"SELECT id FROM statements WHERE {holds}"  # noqa: S608 - built of constants
+    found = trigrams(text)
+    if not is_sqlite(connection):
+        if not found:
+            return query, [text]
+        both = f"{query} AND trigrams @> ?::integer[] UNION ALL {query} AND trigrams IS NULL"
+        return both, [text, _spread(found), text]
     if len(text) < 3:
         # No trigram to look up.
-        return "SELECT id FROM statements WHERE instr(lower(text), lower(?)) > 0", [text]
+        return query, [text]
     # `%` and `_` in the text match too much here; the exact condition stands beside it.
     short = "SELECT rowid FROM statement_text WHERE text LIKE ?"
-    long = "SELECT id FROM statements WHERE long AND instr(lower(text), lower(?)) > 0"
-    return f"{short} UNION ALL {long}", [f"%{text}%", text]
+    return f"{short} UNION ALL {query} AND long", [f"%{text}%", text]
+
+
+def _spread(found: list[int]) -> list[int]:
+    step = -(-len(found) // _FEW_TRIGRAMS)
+    return found[::step]
 
 
 def _row(
@@ -211,7 +249,7 @@ def _row(
     except msgspec.ValidationError:
         # Made by the ingest, or by a version that knew more.
         event, reason = None, str(msgspec.json.decode(data).get("reason", ""))
-    if isinstance(event, Operation):
+    if isinstance(event, Operation) and not event.statement:
         event = msgspec.structs.replace(event, statement=text or "")
     reason = reason or str(getattr(event, "reason", ""))
     return AuditRow(
@@ -238,7 +276,7 @@ _SESSION_FIELDS = (
 
 
 def sessions(
-    connection: sqlite3.Connection,
+    connection: Connection,
     *,
     bot: str = "",
     target: str = "",
@@ -259,16 +297,17 @@ def sessions(
     return [_session(*row) for row in reversed(rows)]
 
 
-def session(connection: sqlite3.Connection, name: str) -> SessionRow:
+def session(connection: Connection, name: str) -> SessionRow:
     """The session of an id, or of an id's end (at least 4 characters), or the newest for `last`.
 
     Raises WicketgateError (`session-unknown`, `session-ambiguous`).
     """
     name = name.lower()
     if name == "last":
-        where, values = "1 ORDER BY started DESC, id DESC LIMIT 1", ()
+        where, values = "1 = 1 ORDER BY started DESC, id DESC LIMIT 1", ()
     elif 4 <= len(name) < 26:
-        where, values = "substr(id, ?) = ? LIMIT 2", (-len(name), name)
+        # Indexed where it can be; `_` and `%` stand in no id.
+        where, values = _ends(connection, name)
     else:
         where, values = "id = ?", (name,)
     rows = connection.execute(f"{_SESSION_FIELDS} WHERE {where}", values).fetchall()
@@ -283,6 +322,12 @@ def session(connection: sqlite3.Connection, name: str) -> SessionRow:
             f"`{name}` is the end of several ids", code="session-ambiguous", remedy="give more of the id"
         )
     return _session(*rows[0])
+
+
+def _ends(connection: Connection, name: str) -> tuple[str, tuple[object, ...]]:
+    if is_sqlite(connection):
+        return "substr(id, ?) = ? LIMIT 2", (-len(name), name)
+    return "reverse(id) LIKE ? AND right(id, ?) = ? LIMIT 2", (f"{name[::-1]}%", len(name), name)
 
 
 def _session(

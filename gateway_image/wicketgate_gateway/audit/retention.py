@@ -15,7 +15,6 @@ import contextlib
 import fcntl
 import json
 import os
-import sqlite3
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +37,8 @@ from wicketgate_gateway.recording import format as fmt
 from wicketgate_gateway.recording.files import FILE_MODE
 from wicketgate_gateway.recording.journal import journal_files
 from wicketgate_gateway.recording.recorder import session_folder
+from wicketgate_gateway.store.base import FAILURES, Connection, is_sqlite
+from wicketgate_gateway.store.place import own, purge_statements
 
 STREAMS = "streams"
 _NS = 1_000_000_000
@@ -102,7 +103,7 @@ class Rules:
 
 def make_plan(
     state: Path,
-    connection: sqlite3.Connection,
+    connection: Connection,
     rules: Rules,
     *,
     now: int | None = None,
@@ -132,7 +133,7 @@ def make_plan(
 def _plan_recordings(
     plan: Plan,
     state: Path,
-    connection: sqlite3.Connection,
+    connection: Connection,
     rules: Rules,
     holds: Sequence[LegalHold],
     tombs: set[str],
@@ -141,8 +142,11 @@ def _plan_recordings(
 ) -> dict[str, str]:
     """Recordings that are too old; gives for each that stays the reason."""
     remaining: dict[str, str] = {}
-    query = "SELECT id, state, ended, data, recording_digest, recording_files, recording_size FROM sessions"
-    for session, status, ended, data, digest, files, size in connection.execute(query):
+    # Another gateway's sessions may be in the same store: their recordings are for that one to delete.
+    ours, values = own(state, connection)
+    columns = "id, state, ended, data, recording_digest, recording_files, recording_size"
+    query = f"SELECT {columns} FROM sessions WHERE {ours}"  # noqa: S608 - built of constants
+    for session, status, ended, data, digest, files, size in connection.execute(query, values):
         started = _decode_started(data)
         folder = session_folder(state / "recordings", session)
         there = folder.is_dir()
@@ -186,7 +190,7 @@ def _plan_recordings(
 def _plan_journal(
     plan: Plan,
     state: Path,
-    connection: sqlite3.Connection,
+    connection: Connection,
     rules: Rules,
     holds: Sequence[LegalHold],
     remaining: Mapping[str, str],
@@ -196,11 +200,12 @@ def _plan_journal(
     keep = seconds(rules.retention.audit) * _NS
     folder = journal_folder(state)
     files = [path for path in journal_files(folder) if last is None or file_number(path) > last.last]
-    read = connection.execute("SELECT file FROM journal_position").fetchone()
+    ours, values = own(state, connection)
+    read = connection.execute(f"SELECT file FROM journal_position WHERE {ours}", values).fetchone()  # noqa: S608 - built of constants
     limit = min([int(read[0]) if read else 0, *(_position(path) for path in (state / STREAMS).glob("*.json"))])
     sessions = {
         row[0]: (_decode_started(row[1]), row[2] or now)
-        for row in connection.execute("SELECT id, data, ended FROM sessions")
+        for row in connection.execute(f"SELECT id, data, ended FROM sessions WHERE {ours}", values)  # noqa: S608 - built of constants
     }
     after = bytes.fromhex(last.after) if last is not None else fmt.GENESIS
     before, chosen = after, last.last if last is not None else 0
@@ -306,11 +311,11 @@ def only_run(state: Path) -> Generator[None]:
 
 
 def carry_out(
-    state: Path, connection: sqlite3.Connection, plan: Plan, *, unstore: Callable[[str], None] = lambda _: None
+    state: Path, connection: Connection, plan: Plan, *, unstore: Callable[[str], None] = lambda _: None
 ) -> None:
     """Seal the tombstones, then delete. `unstore` deletes a recording from the object store.
 
-    Raises SealError (and then nothing was deleted), OSError and sqlite3.Error.
+    Raises SealError (and then nothing was deleted), OSError and the store's `FAILURES`.
     """
     tombs = [purge.seal for purge in plan.recordings] + ([plan.journal] if plan.journal else [])
     if tombs:
@@ -332,7 +337,7 @@ def carry_out(
                 path.unlink()
     until = max(plan.forget, plan.journal.newest if plan.journal is not None else 0)
     if until:
-        forget(connection, until)
+        forget(state, connection, until)
 
 
 def _remove_folder(folder: Path) -> None:
@@ -345,23 +350,20 @@ def _remove_folder(folder: Path) -> None:
         folder.parent.rmdir()  # the day's, if that was its last
 
 
-def forget(connection: sqlite3.Connection, until: int) -> None:
-    """Delete the rows of events up to `until` (ns since 1970), and what only they had use for."""
-    connection.execute("BEGIN IMMEDIATE")
+def forget(state: Path, connection: Connection, until: int) -> None:
+    """Delete the rows of this journal's events up to `until` (ns since 1970), and what only they had use for."""
+    ours, values = own(state, connection)
+    connection.execute("BEGIN IMMEDIATE" if is_sqlite(connection) else "BEGIN")
     try:
-        connection.execute("DELETE FROM events WHERE time <= ?", (until,))
+        connection.execute(f"DELETE FROM events WHERE time <= ? AND {ours}", (until, *values))  # noqa: S608 - built of constants
         connection.execute(
-            "DELETE FROM sessions WHERE ended <= ? AND state <> 'live'"
+            f"DELETE FROM sessions WHERE ended <= ? AND state <> 'live' AND {ours}"  # noqa: S608 - built of constants
             " AND NOT EXISTS (SELECT 1 FROM events WHERE session = sessions.id)",
-            (until,),
+            (until, *values),
         )
-        unused = "NOT EXISTS (SELECT 1 FROM events WHERE statement = statements.id)"
-        connection.execute(
-            "INSERT INTO statement_text (statement_text, rowid, text)"  # noqa: S608 - built of constants
-            f" SELECT 'delete', id, text FROM statements WHERE NOT long AND {unused}"
-        )
-        connection.execute(f"DELETE FROM statements WHERE {unused}")  # noqa: S608 - built of constants
+        purge_statements(connection)
     except BaseException:
-        connection.execute("ROLLBACK")
+        with contextlib.suppress(*FAILURES):
+            connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")

@@ -6,7 +6,6 @@ then it is read back and checked in the same way; only then is the local copy ma
 
 from __future__ import annotations
 
-import sqlite3
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,13 +18,14 @@ from wicketgate_gateway.audit.evidence import check_recording
 from wicketgate_gateway.audit.verify import Report, SessionTrace
 from wicketgate_gateway.recording.objects import STORED, ObjectStore, StoreError
 from wicketgate_gateway.recording.recorder import session_folder
+from wicketgate_gateway.store.base import Connection
 
 _decode_started = msgspec.json.Decoder(SessionStarted).decode
 
 
 def store_closed(
     recordings: Path,
-    connection: sqlite3.Connection,
+    connection: Connection,
     store: ObjectStore,
     *,
     keep_local: bool,
@@ -64,7 +64,7 @@ def store_closed(
     return count
 
 
-def _trace(connection: sqlite3.Connection, session: str) -> SessionTrace | None:
+def _trace(connection: Connection, session: str) -> SessionTrace | None:
     row = connection.execute(
         "SELECT data, recording_digest, recording_files, recording_size FROM sessions WHERE id = ?", (session,)
     ).fetchone()

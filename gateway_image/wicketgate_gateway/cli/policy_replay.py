@@ -7,7 +7,6 @@ are for tables that nobody knows, so compare two bundles (`--config` or `--curre
 
 from __future__ import annotations
 
-import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from wicketgate_gateway.contract.verdict import Effect, Verdict
 from wicketgate_gateway.policy.cases import catalogue_in
 from wicketgate_gateway.policy.load import PolicySet, load_bundle
 from wicketgate_gateway.policy.trial import Trial, policy_for
+from wicketgate_gateway.store.base import Connection
 
 CHANGED = 1
 _SECONDS = 1e9
@@ -115,7 +115,7 @@ def replay(
 class _Judge:
     def __init__(
         self,
-        connection: sqlite3.Connection,
+        connection: Connection,
         proposed: PolicySet,
         current: PolicySet | None,
         labels: dict[str, dict[str, str]],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import sys
 import time
 from collections.abc import Generator, Iterator
@@ -25,6 +24,7 @@ from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.recording.objects import at_hand
 from wicketgate_gateway.recording.reader import Recording, check_closed
 from wicketgate_gateway.recording.replay import DEFAULT_ROWS, Conversation, Step
+from wicketgate_gateway.store.base import Connection
 
 _ALL_ROWS = 1_000_000
 
@@ -116,7 +116,7 @@ class _Source:
         self,
         folder: Path,
         recordings: Path,
-        connection: sqlite3.Connection,
+        connection: Connection,
         row: SessionRow,
         *,
         follow: bool,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import sys
 import time
 from collections.abc import Generator
@@ -16,7 +15,8 @@ from cyclopts import Parameter
 
 from wicketgate_gateway.audit import ingest
 from wicketgate_gateway.contract.errors import WicketgateError
-from wicketgate_gateway.store import sqlite
+from wicketgate_gateway.store.base import Connection
+from wicketgate_gateway.store.place import open_store
 
 ENVIRONMENT = "WICKETGATE_STATE"
 
@@ -62,10 +62,10 @@ class Place:
         return [self.config.parent / anchor.file] if anchor is not None and anchor.file is not None else []
 
     @contextmanager
-    def store(self) -> Generator[tuple[Path, sqlite3.Connection]]:
+    def store(self) -> Generator[tuple[Path, Connection]]:
         """The state folder and its audit store, up to date with the journal."""
         folder = self.folder()
-        connection = sqlite.connect(sqlite.database(folder))
+        connection = open_store(folder)
         try:
             ingest.catch_up(folder, connection, progress=_Progress().tell)
             yield folder, connection

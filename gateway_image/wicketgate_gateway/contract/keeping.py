@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from wicketgate_gateway.contract.model import Model
 from wicketgate_gateway.contract.values import Duration
@@ -68,8 +68,19 @@ class Otlp(Model):
     """What a record's body holds: our own event, or OCSF."""
 
 
+class AuditStore(Model):
+    """Where events are kept for questions. The journal is the truth: this can be built from it again."""
+
+    url_file: str | None = None
+    """A file with the URL of a PostgreSQL database, `postgresql://USER:PASSWORD@HOST/DATABASE`, which gateways may
+    share; left out, SQLite in the state folder."""
+
+
 class AuditSettings(Model):
-    """How the audit is sealed, and who gets it."""
+    """How the audit is sealed, who gets it, and where questions to it are answered."""
+
+    store: AuditStore = Field(default_factory=AuditStore)
+    """The store that answers questions."""
 
     every: Duration = "60s"
     """How often the journal's head is sealed."""

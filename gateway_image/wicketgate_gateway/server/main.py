@@ -42,8 +42,10 @@ from wicketgate_gateway.server.children import Child
 from wicketgate_gateway.server.control import Control
 from wicketgate_gateway.server.keys import mask_key
 from wicketgate_gateway.server.postgres import PostgresListener
+from wicketgate_gateway.server.sessions import Sessions
 from wicketgate_gateway.server.tls import server_context
 from wicketgate_gateway.session.session import Gate, Notices
+from wicketgate_gateway.store import place
 
 POLICY_SECONDS = 0.5
 PORTS = "ports.json"
@@ -82,6 +84,8 @@ class Gateway:
             raise WicketgateError(f"the state folder `{self.state}` cannot be used: {error.strerror}") from None
         (self.state / PORTS).unlink(missing_ok=True)
         key = mask_key(self.state)
+        # Before the keeper and the ingester, which look there.
+        place.remember(self.state, config.audit.store)
         keeper = Keeper(_duties(config))
         # After the journal is closed, so that its very end is sealed.
         stack.callback(keeper.stop)
@@ -127,8 +131,11 @@ class Gateway:
             control.holds,
             agents.estimate,
         )
-        listener = PostgresListener(config, gate, authenticator, agents)
-        await control.watch(listener, journal)
+        sessions = Sessions(config, gate, authenticator, agents)
+        await control.watch(sessions, journal)
+        sessions.start()
+        stack.push_async_callback(sessions.close)
+        listener = PostgresListener(sessions)
         try:
             agents_port = await agents.listen(server_context(config.tls))
             stack.push_async_callback(agents.close)

@@ -13,14 +13,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.recording.files import FILE_MODE, make_folder
+from wicketgate_gateway.store.base import LONG_TEXT, EventRow, Outcome, Position, SessionChange
 
 FILE_NAME = "audit.db"
-LONG_TEXT = 32 * 1024
-"""Longer texts have no trigrams (they would cost seconds); a search reads each of them."""
 _BUSY_SECONDS = 30.0
 
 _MIGRATIONS = (
@@ -95,6 +95,11 @@ _MIGRATIONS = (
     CREATE INDEX events_rule ON events (rule, time) WHERE rule IS NOT NULL;
     CREATE INDEX events_approver ON events (approver, time) WHERE approver IS NOT NULL;
     """,
+    # Whoever deletes statements counts it here: their ids may be given to others.
+    """
+    CREATE TABLE store_state (id INTEGER PRIMARY KEY CHECK (id = 1), purges INTEGER NOT NULL);
+    INSERT INTO store_state VALUES (1, 0);
+    """,
 )
 
 SCHEMA_VERSION = len(_MIGRATIONS)
@@ -143,7 +148,8 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
             raise WicketgateError(
                 f"the audit store `{path}` has schema version {version}, and this program knows {SCHEMA_VERSION}",
                 code="store-newer",
-                remedy="use the version of Wicketgate that the gateway runs",
+                remedy="use the version of Wicketgate that the gateway runs; or move the file away: it is built again "
+                "from the journal, as this version does it",
             )
         for script in _MIGRATIONS[version:]:
             # Not executescript: it would commit first, and a migration must be whole or not at all.
@@ -168,3 +174,128 @@ def _failure(path: Path, error: Exception) -> WicketgateError:
         remedy="run this as the gateway's user, on the machine that holds the state folder; "
         "if the file is damaged, move it away: it is built again from the journal",
     )
+
+
+def purge_statements(connection: sqlite3.Connection) -> None:
+    """Delete the texts that no event has any more, within a transaction."""
+    unused = "NOT EXISTS (SELECT 1 FROM events WHERE statement = statements.id)"
+    connection.execute("UPDATE store_state SET purges = purges + 1")
+    connection.execute(
+        "INSERT INTO statement_text (statement_text, rowid, text)"  # noqa: S608 - built of constants
+        f" SELECT 'delete', id, text FROM statements WHERE NOT long AND {unused}"
+    )
+    connection.execute(f"DELETE FROM statements WHERE {unused}")  # noqa: S608 - built of constants
+
+
+class SqliteWriter:
+    """Writes steps into SQLite; see `store.base.Writer`. The one journal of this store is the state folder's."""
+
+    def __init__(self, connection: sqlite3.Connection, genesis: bytes) -> None:
+        self._connection = connection
+        self._genesis = genesis
+
+    def look(self) -> Position:
+        query = "SELECT file, position, digest, problem, origin FROM journal_position"
+        row = self._connection.execute(query).fetchone()
+        return Position(*row) if row else Position(digest=self._genesis)
+
+    def begin(self) -> tuple[Position, int]:
+        # Two ingesters never read the same events.
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            return self.look(), int(self._connection.execute("SELECT purges FROM store_state").fetchone()[0])
+        except BaseException:
+            self.rollback()
+            raise
+
+    def add_texts(self, texts: Mapping[bytes, str]) -> dict[bytes, int]:
+        found: dict[bytes, int] = {}
+        for digest, text in texts.items():
+            row = self._connection.execute("SELECT id FROM statements WHERE digest = ?", (digest,)).fetchone()
+            if row:
+                found[digest] = int(row[0])
+                continue
+            long = len(text.encode()) > LONG_TEXT
+            cursor = self._connection.execute(
+                "INSERT INTO statements (digest, text, long) VALUES (?, ?, ?)", (digest, text, long)
+            )
+            found[digest] = number = int(cursor.lastrowid or 0)
+            if not long:
+                self._connection.execute("INSERT INTO statement_text (rowid, text) VALUES (?, ?)", (number, text))
+        return found
+
+    def add_events(self, rows: Sequence[EventRow], ids: Mapping[bytes, int]) -> None:
+        # `rule` and `approver` are computed from `data`.
+        self._connection.executemany(
+            "INSERT INTO events (time, kind, session, seq, bot, target, verdict, statement, outcome, rows, sqlstate,"
+            " duration_us, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                (
+                    row.time, row.kind, row.session, row.seq, row.bot, row.target, row.verdict,
+                    None if row.statement is None else ids[row.statement],
+                    row.outcome, row.rows, row.sqlstate, row.duration_us, row.data,
+                )
+                for row in rows
+            ),
+        )  # fmt: skip
+
+    def finish(self, outcomes: Sequence[Outcome]) -> None:
+        self._connection.executemany(
+            "UPDATE events SET outcome = ?3, rows = ?4, sqlstate = ?5, duration_us = ?6"
+            " WHERE session = ?1 AND seq = ?2 AND kind = 'operation'",
+            outcomes,
+        )
+
+    def change_sessions(self, changes: Mapping[str, SessionChange]) -> None:
+        execute = self._connection.execute
+        for session, change in changes.items():
+            if change.started is not None:
+                time, bot, target, data = change.started
+                execute(
+                    "INSERT OR REPLACE INTO sessions (id, started, state, bot, target, data)"
+                    " VALUES (?, ?, 'live', ?, ?, ?)",
+                    (session, time, bot, target, data),
+                )
+            if change.operations:
+                execute(
+                    "UPDATE sessions SET operations = operations + ?, denied = denied + ? WHERE id = ?",
+                    (change.operations, change.denied, session),
+                )
+            if change.ended is not None:
+                execute(
+                    "UPDATE sessions SET state = 'ended', ended = ?, reason = ?, bytes_in = ?, bytes_out = ?"
+                    " WHERE id = ?",
+                    (*change.ended, session),
+                )
+            if change.closed is not None:
+                execute(
+                    "UPDATE sessions SET recording_digest = ?, recording_files = ?, recording_size = ? WHERE id = ?",
+                    (*change.closed, session),
+                )
+
+    def lose_sessions(self, time: int) -> None:
+        self._connection.execute(
+            "UPDATE sessions SET state = 'lost', ended = ?, reason = 'the gateway ended without ending it'"
+            " WHERE state = 'live'",
+            (time,),
+        )
+
+    def who(self, sessions: Iterable[str]) -> dict[str, tuple[str, str]]:
+        query = "SELECT bot, target FROM sessions WHERE id = ?"
+        found = ((session, self._connection.execute(query, (session,)).fetchone()) for session in sessions)
+        return {session: row for session, row in found if row}
+
+    def save(self, position: Position) -> None:
+        self._connection.execute(
+            "INSERT OR REPLACE INTO journal_position (journal, file, position, digest, problem, origin)"
+            " VALUES ('', ?, ?, ?, ?, ?)",
+            (position.file, position.offset, position.digest, position.problem, position.origin),
+        )
+
+    def commit(self) -> None:
+        self._connection.execute("COMMIT")
+
+    def rollback(self) -> None:
+        # A failure of the disk may have ended the transaction already.
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")

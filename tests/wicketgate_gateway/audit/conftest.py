@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,23 +11,40 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from wicketgate_gateway.audit import ingest
 from wicketgate_gateway.audit.anchors import Anchorer, FilePlace
 from wicketgate_gateway.audit.events import AuditEvent, Operation, OperationFinished, SessionEnded, SessionStarted
 from wicketgate_gateway.audit.evidence import check_recordings
 from wicketgate_gateway.audit.heads import Sealer
 from wicketgate_gateway.audit.seals import SealLog, key_text, signing_key
 from wicketgate_gateway.audit.verify import Report, purged_recordings, verify
+from wicketgate_gateway.contract.keeping import AuditStore
 from wicketgate_gateway.recording import format as fmt
 from wicketgate_gateway.recording.ids import new_session_id
 from wicketgate_gateway.recording.journal import Journal, journal_files
 from wicketgate_gateway.recording.recorder import Recorder, session_folder
-from wicketgate_gateway.store import sqlite
+from wicketgate_gateway.store import place
+from wicketgate_gateway.store.base import Connection
 from wicketgate_gateway.wire.postgres import messages as m
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    connection = sqlite.connect(sqlite.database(tmp_path))
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Connection]:
+    """An open store of each kind, for the state folder `tmp_path`."""
+    if request.param == "postgresql":
+        place.remember(tmp_path, AuditStore(url_file=str(request.getfixturevalue("audit_url")())))
+    connection = place.open_store(tmp_path)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, sealed: Sealed) -> Iterator[Connection]:
+    """An open store of each kind that has caught up with `sealed`."""
+    if request.param == "postgresql":
+        place.remember(sealed.state, AuditStore(url_file=str(request.getfixturevalue("audit_url")())))
+    connection = place.open_store(sealed.state)
+    ingest.catch_up(sealed.state, connection)
     yield connection
     connection.close()
 

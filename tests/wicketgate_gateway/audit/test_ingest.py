@@ -15,30 +15,32 @@ import pytest
 
 from wicketgate_gateway.audit import ingest, query
 from wicketgate_gateway.audit.events import AuditEvent, Operation, RecordingClosed, SessionRefused
+from wicketgate_gateway.audit.rows import Rows
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.recording.journal import Journal, journal_files
-from wicketgate_gateway.store import sqlite
+from wicketgate_gateway.store import place
+from wicketgate_gateway.store.base import Connection
 
 Write = Callable[..., None]
 Session = Callable[..., list[AuditEvent]]
 EVERYTHING = query.AuditFilter(limit=100_000)
 
 
-def kinds(store: sqlite3.Connection) -> list[str]:
+def kinds(store: Connection) -> list[str]:
     return [row.kind for row in query.events(store, EVERYTHING)]
 
 
-def damage(store: sqlite3.Connection) -> list[str]:
+def damage(store: Connection) -> list[str]:
     return [row.reason for row in query.events(store, EVERYTHING) if row.kind == ingest.DAMAGED]
 
 
-def texts(store: sqlite3.Connection) -> list[str]:
+def texts(store: Connection) -> list[str]:
     rows = [row.event for row in query.events(store, EVERYTHING)]
     return [event.statement for event in rows if isinstance(event, Operation)]
 
 
 def test_events_arrive_once_and_in_order(
-    tmp_path: Path, store: sqlite3.Connection, write: Write, make_session: Session
+    tmp_path: Path, store: Connection, write: Write, make_session: Session
 ) -> None:
     session = make_session(statements=("SELECT 1", "SELECT 2", "SELECT 1"))
     refused = SessionRefused(time=time.time_ns(), code="token-expired", reason="the token ended", peer="1.2.3.4:5")
@@ -59,7 +61,7 @@ def test_events_arrive_once_and_in_order(
     assert found.reason == "client left"
 
 
-def test_a_journal_that_grows(tmp_path: Path, store: sqlite3.Connection, make_session: Session) -> None:
+def test_a_journal_that_grows(tmp_path: Path, store: Connection, make_session: Session) -> None:
     journal = Journal(tmp_path / "journal", rotate_bytes=700)
     for number in range(20):
         journal.append(make_session(statements=(f"SELECT {number}",)))
@@ -71,7 +73,7 @@ def test_a_journal_that_grows(tmp_path: Path, store: sqlite3.Connection, make_se
 
 
 def test_small_steps_are_the_same(
-    tmp_path: Path, store: sqlite3.Connection, write: Write, make_session: Session, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: Connection, write: Write, make_session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ingest, "_STEP_EVENTS", 1)
     write(*[make_session(statements=(f"SELECT {n}",)) for n in range(10)], rotate_bytes=900)
@@ -80,7 +82,7 @@ def test_small_steps_are_the_same(
 
 
 def test_a_frame_under_way_is_left_for_later(
-    tmp_path: Path, store: sqlite3.Connection, write: Write, make_session: Session
+    tmp_path: Path, store: Connection, write: Write, make_session: Session
 ) -> None:
     write(make_session(), make_session(statements=("SELECT 'later'",)))
     path = journal_files(tmp_path / "journal")[0]
@@ -95,20 +97,20 @@ def test_a_frame_under_way_is_left_for_later(
 
 
 def test_nothing_is_doubled_when_a_step_fails(
-    tmp_path: Path, store: sqlite3.Connection, write: Write, make_session: Session, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: Connection, write: Write, make_session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(make_session(statements=("SELECT 1", "SELECT 2")))
-    real = ingest.Reader._other
+    real = Rows._other
     calls = 0
 
-    def failing(self: ingest.Reader, event: AuditEvent) -> None:
+    def failing(self: Rows, event: AuditEvent) -> None:
         nonlocal calls
         calls += 1
         if calls == 3:
             raise sqlite3.OperationalError("database or disk is full")
         real(self, event)
 
-    monkeypatch.setattr(ingest.Reader, "_other", failing)
+    monkeypatch.setattr(Rows, "_other", failing)
     with pytest.raises(WicketgateError, match="disk is full"):
         ingest.catch_up(tmp_path, store)
     assert kinds(store) == []
@@ -116,11 +118,12 @@ def test_nothing_is_doubled_when_a_step_fails(
     assert texts(store) == ["SELECT 1", "SELECT 2"]
 
 
-def test_two_ingesters_never_double(tmp_path: Path, write: Write, make_session: Session) -> None:
+def test_two_ingesters_never_double(tmp_path: Path, store: Connection, write: Write, make_session: Session) -> None:
+    assert kinds(store) == []
     write(*[make_session(statements=(f"SELECT {n}",)) for n in range(300)])
 
     def work() -> None:
-        connection = sqlite.connect(sqlite.database(tmp_path))
+        connection = place.open_store(tmp_path)
         ingest.catch_up(tmp_path, connection)
         connection.close()
 
@@ -129,13 +132,13 @@ def test_two_ingesters_never_double(tmp_path: Path, write: Write, make_session: 
         thread.start()
     for thread in threads:
         thread.join()
-    connection = sqlite.connect(sqlite.database(tmp_path))
+    connection = place.open_store(tmp_path)
     assert sorted(texts(connection)) == sorted(f"SELECT {n}" for n in range(300))
     connection.close()
 
 
 def test_sessions_of_a_dead_gateway_are_lost(
-    tmp_path: Path, store: sqlite3.Connection, write: Write, make_session: Session
+    tmp_path: Path, store: Connection, write: Write, make_session: Session
 ) -> None:
     write(make_session(ended=False))
     ingest.catch_up(tmp_path, store)
@@ -146,9 +149,7 @@ def test_sessions_of_a_dead_gateway_are_lost(
     assert [row.state for row in query.sessions(store, live=True)] == ["live"]
 
 
-def test_a_recordings_digest_is_kept(
-    tmp_path: Path, store: sqlite3.Connection, write: Write, make_session: Session
-) -> None:
+def test_a_recordings_digest_is_kept(tmp_path: Path, store: Connection, write: Write, make_session: Session) -> None:
     session = make_session()
     closed = RecordingClosed(time=session[-1].time, session=session[0].session, digest=b"d" * 32, files=1, size=9)
     write(session, [closed])
@@ -157,7 +158,7 @@ def test_a_recordings_digest_is_kept(
 
 
 def test_damage_is_told_once_and_the_next_file_read(
-    tmp_path: Path, store: sqlite3.Connection, write: Write, make_session: Session
+    tmp_path: Path, store: Connection, write: Write, make_session: Session
 ) -> None:
     write(make_session(), make_session())
     path = journal_files(tmp_path / "journal")[0]
@@ -177,7 +178,7 @@ def test_damage_is_told_once_and_the_next_file_read(
     assert texts(store) == ["SELECT 1", "SELECT 'next file'"]
 
 
-def test_missing_files_are_told(tmp_path: Path, store: sqlite3.Connection, write: Write, make_session: Session) -> None:
+def test_missing_files_are_told(tmp_path: Path, store: Connection, write: Write, make_session: Session) -> None:
     write(*[make_session(statements=(f"SELECT {n}",)) for n in range(9)], rotate_bytes=500)
     files = journal_files(tmp_path / "journal")
     (tmp_path / "aside").mkdir()
@@ -191,7 +192,7 @@ def test_missing_files_are_told(tmp_path: Path, store: sqlite3.Connection, write
 
 
 def test_a_file_moved_elsewhere_breaks_the_chain(
-    tmp_path: Path, store: sqlite3.Connection, write: Write, make_session: Session
+    tmp_path: Path, store: Connection, write: Write, make_session: Session
 ) -> None:
     write(*[make_session(statements=(f"SELECT {n}",)) for n in range(9)], rotate_bytes=500)
     files = journal_files(tmp_path / "journal")
@@ -201,7 +202,7 @@ def test_a_file_moved_elsewhere_breaks_the_chain(
 
 
 def test_a_removed_journal_is_told_and_another_one_read(
-    tmp_path: Path, store: sqlite3.Connection, write: Write, make_session: Session
+    tmp_path: Path, store: Connection, write: Write, make_session: Session
 ) -> None:
     write(*[make_session(statements=(f"SELECT {n}",)) for n in range(9)], rotate_bytes=500)
     ingest.catch_up(tmp_path, store)
@@ -220,7 +221,7 @@ def test_a_removed_journal_is_told_and_another_one_read(
     assert len(texts(store)) == 10
 
 
-def test_no_journal_is_no_error(tmp_path: Path, store: sqlite3.Connection) -> None:
+def test_no_journal_is_no_error(tmp_path: Path, store: Connection) -> None:
     assert ingest.catch_up(tmp_path, store) == 0
 
 
@@ -231,7 +232,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
-def test_the_process_keeps_up_and_ends(tmp_path: Path, store: sqlite3.Connection, make_session: Session) -> None:
+def test_the_process_keeps_up_and_ends(tmp_path: Path, store: Connection, make_session: Session) -> None:
     journal = Journal(tmp_path / "journal")
     ingester = ingest.Ingester(tmp_path)
     try:
@@ -245,7 +246,7 @@ def test_the_process_keeps_up_and_ends(tmp_path: Path, store: sqlite3.Connection
 
 
 def test_a_process_that_was_killed_is_started_again_and_reads_on(
-    tmp_path: Path, store: sqlite3.Connection, make_session: Session, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: Connection, make_session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ingest, "_RESTART_SECONDS", 0.0)
     ingester = ingest.Ingester(tmp_path)

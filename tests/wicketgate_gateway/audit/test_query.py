@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +19,8 @@ from wicketgate_gateway.audit.events import (
 )
 from wicketgate_gateway.audit.query import AuditFilter
 from wicketgate_gateway.contract.errors import WicketgateError
+from wicketgate_gateway.store import place
+from wicketgate_gateway.store.base import Connection, EventRow, SessionChange
 
 Session = Callable[..., list[AuditEvent]]
 BOTS, TARGETS, RULES = ("ann", "ben"), ("orders", "stock"), ("p#1",)
@@ -33,9 +34,7 @@ STATEMENTS = (
 
 
 @pytest.fixture
-def filled(
-    tmp_path: Path, store: sqlite3.Connection, write: Callable[..., None], make_session: Session
-) -> sqlite3.Connection:
+def filled(tmp_path: Path, store: Connection, write: Callable[..., None], make_session: Session) -> Connection:
     frames = [
         make_session(bot=bot, target=target, effect=effect, statements=STATEMENTS, start=1000 * n)
         for n, (bot, target, effect) in enumerate(itertools.product(BOTS, TARGETS, ("allow", "deny")), 1)
@@ -62,7 +61,7 @@ def filled(
     st.sampled_from([3, 20_000]),
 )
 def test_every_filter_agrees_with_filtering_by_hand(
-    filled: sqlite3.Connection,
+    filled: Connection,
     bot: str,
     target: str,
     verdict: str,
@@ -107,7 +106,7 @@ def test_every_filter_agrees_with_filtering_by_hand(
     assert found == expected[-limit:]
 
 
-def test_what_one_person_answered(tmp_path: Path, store: sqlite3.Connection, write: Callable[..., None]) -> None:
+def test_what_one_person_answered(tmp_path: Path, store: Connection, write: Callable[..., None]) -> None:
     def voted(number: int, approver: str) -> HoldVoted:
         return HoldVoted(
             time=number, handle=f"hold-{number}", digest="d", seal="s", bot="ann", target="orders", approver=approver,
@@ -121,7 +120,7 @@ def test_what_one_person_answered(tmp_path: Path, store: sqlite3.Connection, wri
     assert query.events(store, AuditFilter(approver="c")) == []
 
 
-def test_by_session(filled: sqlite3.Connection) -> None:
+def test_by_session(filled: Connection) -> None:
     session = query.sessions(filled)[0].started.session
     found = query.events(filled, AuditFilter(session=session))
     assert [row.kind for row in found] == ["session-started", *["operation"] * 5, "session-ended"]
@@ -129,7 +128,7 @@ def test_by_session(filled: sqlite3.Connection) -> None:
     assert {row.target for row in found} == {"orders"}
 
 
-def test_sessions(filled: sqlite3.Connection) -> None:
+def test_sessions(filled: Connection) -> None:
     everything = query.sessions(filled)
     assert len(everything) == 8
     assert query.sessions(filled, limit=2) == everything[-2:]
@@ -142,7 +141,7 @@ def test_sessions(filled: sqlite3.Connection) -> None:
     assert query.sessions(filled, live=True) == []
 
 
-def test_a_session_by_its_end_and_the_last(filled: sqlite3.Connection) -> None:
+def test_a_session_by_its_end_and_the_last(tmp_path: Path, filled: Connection) -> None:
     rows = query.sessions(filled)
     name = rows[3].started.session
     assert query.session(filled, name) == query.session(filled, name[-10:].upper()) == rows[3]
@@ -152,27 +151,26 @@ def test_a_session_by_its_end_and_the_last(filled: sqlite3.Connection) -> None:
             query.session(filled, bad)
         assert caught.value.code == code
     # Another session whose id has the same end.
-    filled.execute(
-        "INSERT INTO sessions (id, started, state, bot, target, data) VALUES (?, 1, 'live', '', '', ?)",
-        ("x" + name[1:], "{}"),
-    )
+    other = SessionChange((1, "", "", "{}"))
+    writer = place.writer(tmp_path, filled)
+    writer.change_sessions({"x" + name[1:]: other})
     with pytest.raises(WicketgateError) as caught:
         query.session(filled, name[-10:])
     assert caught.value.code == "session-ambiguous"
 
 
-def test_an_empty_store(store: sqlite3.Connection) -> None:
+def test_an_empty_store(store: Connection) -> None:
     assert query.events(store, AuditFilter(bot="x", text="y")) == []
     assert query.sessions(store) == []
     with pytest.raises(WicketgateError, match="no session yet"):
         query.session(store, "last")
 
 
-def test_an_event_of_a_later_version_is_shown_by_its_kind(store: sqlite3.Connection) -> None:
-    store.execute("INSERT INTO events (time, kind, data) VALUES (1, 'new-kind', '{\"event\": \"new-kind\"}')")
+def test_an_event_of_a_later_version_is_shown_by_its_kind(tmp_path: Path, store: Connection) -> None:
+    place.writer(tmp_path, store).add_events([EventRow(1, "new-kind", '{"event": "new-kind"}')], {})
     found = query.events(store, AuditFilter())
     assert [(row.kind, row.event) for row in found] == [("new-kind", None)]
 
 
-def test_started_is_decoded(filled: sqlite3.Connection) -> None:
+def test_started_is_decoded(filled: Connection) -> None:
     assert all(isinstance(row.started, SessionStarted) for row in query.sessions(filled))

@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import sqlite3
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from wicketgate_gateway.audit import ingest
 from wicketgate_gateway.audit.evidence import check_recordings
 from wicketgate_gateway.audit.retention import Rules, carry_out, make_plan
 from wicketgate_gateway.audit.storing import checker, store_closed
@@ -16,17 +13,9 @@ from wicketgate_gateway.audit.verify import purged_recordings, verify
 from wicketgate_gateway.contract.keeping import Retention
 from wicketgate_gateway.contract.policy import Bundle
 from wicketgate_gateway.recording.objects import STORED, ObjectStore
-from wicketgate_gateway.store import sqlite
+from wicketgate_gateway.store.base import Connection
 
 Sealed = Any  # the fixture of conftest.py
-
-
-@pytest.fixture
-def database(sealed: Sealed) -> Iterator[sqlite3.Connection]:
-    connection = sqlite.connect(sqlite.database(sealed.state))
-    ingest.catch_up(sealed.state, connection)
-    yield connection
-    connection.close()
 
 
 @pytest.fixture
@@ -42,7 +31,7 @@ def kinds(sealed: Sealed, store: ObjectStore | None) -> list[str]:
     return [found.kind for found in report.findings]
 
 
-def test_stored_and_kept(sealed: Sealed, database: sqlite3.Connection, objects: ObjectStore) -> None:
+def test_stored_and_kept(sealed: Sealed, database: Connection, objects: ObjectStore) -> None:
     recordings = sealed.state / "recordings"
     assert store_closed(recordings, database, objects, keep_local=True) == 3
     assert store_closed(recordings, database, objects, keep_local=True) == 0
@@ -50,7 +39,7 @@ def test_stored_and_kept(sealed: Sealed, database: sqlite3.Connection, objects: 
     assert kinds(sealed, objects) == []
 
 
-def test_stored_and_dropped(sealed: Sealed, database: sqlite3.Connection, objects: ObjectStore, tmp_path: Path) -> None:
+def test_stored_and_dropped(sealed: Sealed, database: Connection, objects: ObjectStore, tmp_path: Path) -> None:
     assert store_closed(sealed.state / "recordings", database, objects, keep_local=False) == 3
     assert not any(sealed.recording(n).exists() for n in range(3))
     assert kinds(sealed, objects) == []
@@ -70,7 +59,7 @@ def test_stored_and_dropped(sealed: Sealed, database: sqlite3.Connection, object
 
 
 def test_what_is_not_what_the_journal_says_is_not_stored(
-    sealed: Sealed, database: sqlite3.Connection, objects: ObjectStore
+    sealed: Sealed, database: Connection, objects: ObjectStore
 ) -> None:
     path = min(sealed.recording(0).glob("*.wgr"))
     data = bytearray(path.read_bytes())
@@ -84,7 +73,7 @@ def test_what_is_not_what_the_journal_says_is_not_stored(
 
 
 def test_a_name_that_is_taken_by_something_else_is_told_and_nothing_is_dropped(
-    sealed: Sealed, database: sqlite3.Connection, objects: ObjectStore, tmp_path: Path
+    sealed: Sealed, database: Connection, objects: ObjectStore, tmp_path: Path
 ) -> None:
     store_closed(sealed.state / "recordings", database, objects, keep_local=True)
     stored = min((tmp_path / "objects").glob(f"*/{sealed.sessions[0]}/*.wgr"))
@@ -97,9 +86,7 @@ def test_a_name_that_is_taken_by_something_else_is_told_and_nothing_is_dropped(
     assert min(sealed.recording(0).glob("*.wgr")).exists()
 
 
-def test_retention_deletes_from_the_store_too(
-    sealed: Sealed, database: sqlite3.Connection, objects: ObjectStore
-) -> None:
+def test_retention_deletes_from_the_store_too(sealed: Sealed, database: Connection, objects: ObjectStore) -> None:
     store_closed(sealed.state / "recordings", database, objects, keep_local=False)
     bundle = Bundle.model_validate({"tenant": "00000000-0000-0000-0000-000000000001", "policies": []})
     rules = Rules(Retention(recordings="1d"), bundle, {})
