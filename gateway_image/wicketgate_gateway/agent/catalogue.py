@@ -37,7 +37,9 @@ _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path
 _RELATIONS = """
 SELECT c.oid, n.nspname, c.relname, c.relkind, (
     SELECT json_agg(json_build_array(a.attnum, a.attname, a.atttypid::int8) ORDER BY a.attnum)
-    FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
+    FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+    CASE WHEN c.relkind IN ('v', 'm') AND c.oid >= 16384 THEN
+        (SELECT d FROM pg_get_viewdef(c.oid) d WHERE octet_length(d) <= 32768) END
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname <> 'pg_catalog'
     AND n.nspname !~ '^pg_(toast|temp)'
@@ -128,10 +130,10 @@ def _relations(relations: list[Row], sources: list[Row]) -> list[Relation]:
                 continue
         of.setdefault(view, []).append((source, column))
     listed: list[Relation] = []
-    for oid, schema, name, kind, columns in relations:
+    for oid, schema, name, kind, columns, definition in relations:
         number = int(oid or 0)
         parsed = [Column(*column) for column in json.loads(columns)] if columns else []
-        listed.append(Relation(number, schema or "", name or "", kind or "", parsed, of.get(number, [])))
+        listed.append(Relation(number, schema or "", name or "", kind or "", parsed, of.get(number, []), definition or ""))
     return listed
 
 

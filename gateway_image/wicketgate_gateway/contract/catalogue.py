@@ -24,6 +24,8 @@ class Relation(msgspec.Struct, frozen=True, array_like=True):
     sources: list[tuple[int, int]] = []
     """For views: (oid, attnum) of every column that the view's query refers to (pg_depend), attnum 0 for the whole. A
     function that did not come with the server stands there as (its oid, 0): no one can tell what it reads."""
+    definition: str = ""
+    """For views: the query, as pg_get_viewdef prints it with all names qualified; empty where it is not known."""
 
 
 class Catalogue(msgspec.Struct, frozen=True):

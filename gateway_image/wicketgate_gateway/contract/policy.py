@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from wicketgate_gateway.contract.http import HttpTerms, json_path
 from wicketgate_gateway.contract.kubernetes import KubernetesTerms
 from wicketgate_gateway.contract.model import Model, Strings, Terms, listed
+from wicketgate_gateway.contract.patterns import checked_pattern
 from wicketgate_gateway.contract.ssh import SshTerms
 from wicketgate_gateway.contract.targets import PROTOCOL_OF
 from wicketgate_gateway.contract.values import Date, Duration, Name, Uuid, seconds
@@ -55,6 +56,8 @@ class StatementClass(StrEnum):
     foreign servers and tables, subscriptions, large objects."""
 
 
+BUILT_IN_DETECTORS = ("api-key", "card", "jwt", "private-key", "iban", "email", "phone")
+"""Detectors that need no pattern (`masking/detectors_table.py`)."""
 WITHOUT_RELATIONS = frozenset({StatementClass.PROCEDURAL, StatementClass.FILE})
 """Classes for which relations say nothing: no rule with `relations` covers them."""
 
@@ -247,16 +250,19 @@ class Rule(Terms):
 
 
 class MaskMethod(StrEnum):
-    """How a masked value comes out; a type that cannot hold the replacement comes out as NULL."""
+    """How a masked value comes out: in the column's own type, so that clients can still read it, or as NULL where the
+    type has room for no replacement."""
 
     REDACT = "redact"
-    """A fixed text, `•••`."""
+    """A fixed text, `•••`; of other types their zero."""
     PARTIAL = "partial"
     """The last four characters (of an e-mail address: its first letter and its domain), the rest as `*`."""
     HASH = "hash"
     """A keyed digest (HMAC-SHA-256, 16 hex digits): equal values stay equal, none can be guessed."""
+    FORMAT = "format"
+    """Each digit another digit, each letter another letter, by a key: shape and length stay, equal values stay equal."""
     NULL = "null"
-    """NULL."""
+    """NULL; where there is none (a stream of text), nothing."""
 
 
 def _null_is_a_method(value: Any) -> Any:
@@ -295,9 +301,10 @@ class Mask(Model):
     """Fields of JSON documents (HTTP and Kubernetes): `$.items[*].email`; `**` stands for any depth, as in
     `$.**.email`."""
     detect: Strings | None = None
-    """Whatever a detector finds in what targets send, such as `credit-card`; for all protocols but SQL."""
+    """Whatever these detectors find in what the target sends, whichever its column or field, and in what is recorded of
+    what the bot sends: `api-key`, `card`, `jwt`, `private-key`, `iban`, `email`, `phone`, and those of `detectors`."""
     method: Annotated[MaskMethod, Field(alias="with", strict=False), BeforeValidator(_null_is_a_method)]
-    """`redact`, `partial`, `hash` or `null`."""
+    """`redact`, `partial`, `hash`, `format` or `null`."""
     uses: Annotated[MaskUses, Field(strict=False)] = MaskUses.NONE
     """What SQL may do with the columns beside giving them out masked: `none`, `compare` or `any`. Where masks meet, the
     one that lets the least wins."""
@@ -309,6 +316,27 @@ class Mask(Model):
         for path in self.json_ or ():
             json_path(path)
         return self
+
+
+class Confirm(StrEnum):
+    """A check that a detector's finds must pass."""
+
+    LUHN = "luhn"
+    """The digits pass Luhn's check, as cards do."""
+    MOD97 = "mod97"
+    """Letters and digits pass the check of an IBAN."""
+    MIXED = "mixed"
+    """Letters and digits are among it."""
+
+
+class Detector(Terms):
+    """A detector of your own."""
+
+    pattern: Annotated[str, AfterValidator(checked_pattern)]
+    """A regular expression over bytes that is found in linear time: no looking ahead, behind or back, no `^`, `$`,
+    `\\b`; it must not match the empty text."""
+    confirm: Annotated[Confirm | None, Field(strict=False)] = None
+    """What a find must also pass: `luhn`, `mod97` or `mixed`."""
 
 
 class RecordLevel(StrEnum):
@@ -376,12 +404,26 @@ class Policy(Model):
     rules: list[Rule] = Field(min_length=1)
     """What is allowed, held and denied; whatever no rule covers is denied."""
     mask: list[Mask] = Field(default_factory=list[Mask])
-    """Columns whose values come back masked."""
+    """What comes back masked."""
+    detectors: dict[Name, Detector] = Field(default_factory=dict[Name, Detector])
+    """Detectors of your own, which `detect` names beside the built-in ones."""
     untraceable: Annotated[Untraceable, Field(strict=False)] = Untraceable.MASK
     """Where there are masks: what becomes of a result column that cannot be followed to its sources, `mask` or `deny`.
     Where policies differ, `deny` wins."""
     record: Record = Field(default_factory=Record)
     """What is recorded, and for how long it is kept."""
+
+    @model_validator(mode="after")
+    def _detectors_are_known(self) -> Self:
+        for name in self.detectors:
+            if name in BUILT_IN_DETECTORS:
+                raise ValueError(f"the detector `{name}` is built in: give yours another name")
+        for mask in self.mask:
+            for name in mask.detect or ():
+                if name not in BUILT_IN_DETECTORS and name not in self.detectors:
+                    known = ", ".join(f"`{each}`" for each in (*BUILT_IN_DETECTORS, *self.detectors))
+                    raise ValueError(f"no detector is called `{name}`; there are {known}")
+        return self
 
     def covers(self, name: str, kind: str, labels: Mapping[str, str]) -> bool:
         """Whether the policy is about the target `name` of that kind with those labels."""

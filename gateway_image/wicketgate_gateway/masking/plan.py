@@ -1,26 +1,30 @@
 """The mask plan: which columns of an answer are masked, and which statements masks forbid.
 
-How this works: PostgreSQL tells in RowDescription which table's column a result column is, through aliases,
-subqueries, CTEs and joins; those are looked up in the catalogue. For what is computed (table OID 0) the statement's
-facts must prove that no masked value can be in it, else it is masked with the strictest method. What would carry a
-masked value to a place without a mask is refused: writing it elsewhere, COPY, DDL that renames its source, functions
-with side effects.
+How this works: two independent words on each result column, and it is masked if either says so. PostgreSQL tells in
+RowDescription which table's column a result column is, through aliases, subqueries, CTEs and joins; those are looked up in
+the catalogue. And the statement's tree is traced (`lineage`): which columns go into each result column, through
+expressions, too. What is computed from a masked column is masked so that no part of it shows; what cannot be traced is
+masked by the strictest method, or refused if a policy says so.
 
-Not covered, because it shows no value: conditions. `WHERE email LIKE 'a%'` on a masked column lets a bot find out by
-asking often; a policy that minds denies mentioning the column (`deny: {sql: {columns: [...]}}`).
+What would tell a masked value without showing it is refused (`masked-side-channel`): conditions, sorting, grouping,
+aggregates, casts and other things that fail on some values, as far as the mask's `uses` do not let it. What would carry a
+masked value to a place without a mask is refused, too (`masked-flow`): writing it elsewhere, COPY, DDL that renames its
+source, functions with side effects.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from wicketgate_gateway.contract.policy import MaskMethod
-from wicketgate_gateway.masking.masks import MaskedCatalogue, MaskedRelation, Masks, strictest
-from wicketgate_gateway.policy.names import FIRST_USER_OID, CatalogueIndex, Name, resolve_relation
-from wicketgate_gateway.policy.operation import SessionFacts, Statement, is_system, shows_statistics, takes_whole_rows
-from wicketgate_gateway.wire.postgres.sql.model import Facts, RelationName, StatementKind
+from wicketgate_gateway.masking.flows import FOLLOWED, Flows
+from wicketgate_gateway.masking.lineage.model import Lineage, Use
+from wicketgate_gateway.masking.masks import MaskedCatalogue, Masks, strictest
+from wicketgate_gateway.policy.names import FIRST_USER_OID, CatalogueIndex
+from wicketgate_gateway.policy.operation import SessionFacts, Statement
+from wicketgate_gateway.wire.postgres.sql.model import Facts, StatementKind
 from wicketgate_gateway.wire.postgres.sql.model import StatementClass as C
 
 
@@ -35,6 +39,36 @@ class Field(Protocol):
     def column_number(self) -> int: ...
 
 
+class Refusal(NamedTuple):
+    """Why masks forbid an operation: a code, what is wrong, what to do instead."""
+
+    code: str
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """The columns of one statement's answer: for each its mask, and whether it stands for any number of columns."""
+
+    columns: tuple[tuple[MaskMethod | None, bool], ...]
+    exact: bool
+    """Whether their number does not hang on how many columns a relation has."""
+
+    def fitted(self, count: int) -> list[MaskMethod | None] | None:
+        """The masks of an answer of so many columns; None if the statement cannot have it."""
+        spread = [i for i, (_, repeated) in enumerate(self.columns) if repeated]
+        if not spread:
+            return [method for method, _ in self.columns] if len(self.columns) == count else None
+        first, last = spread[0], spread[-1]
+        before, after = self.columns[:first], self.columns[last + 1 :]
+        between = count - len(before) - len(after)
+        if between < 0:
+            return None
+        method = strictest(method for method, _ in self.columns[first : last + 1])
+        return [*(m for m, _ in before), *[method] * between, *(m for m, _ in after)]
+
+
 @dataclass(frozen=True, slots=True)
 class MaskPlan:
     """How the answer to one operation is masked. `columns` is asked once for each RowDescription."""
@@ -43,15 +77,38 @@ class MaskPlan:
     index: CatalogueIndex | None
     masked: MaskedCatalogue | None
     untraced: bool
-    """Whether a computed column may hold a masked value."""
+    """Whether any computed column may hold a masked value."""
     system: bool
     """Whether the answer may hold column statistics, which show sample values of masked columns."""
     hides_errors: bool
     """Whether errors and notices may repeat a masked value: their texts are then replaced (SQLSTATE stays)."""
+    traced: tuple[Traced, ...] = ()
+    """The answers that were traced."""
+    others: bool = False
+    """Whether there may be answers beside these, into which nothing masked flows."""
+    hidden: frozenset[int] = frozenset()
+    """Numbers of the parameters that meet masked columns, and so are recorded hashed."""
+    hides_literals: bool = False
+    """Whether literals meet masked columns, and so are not recorded."""
 
     def columns(self, fields: Sequence[Field]) -> list[MaskMethod | None]:
         """The mask of each result column; None where its value goes through as it is."""
-        return [strictest((self.masks.of_label(f.name), self._by_source(f.table_oid, f.column_number))) for f in fields]
+        told = self._told(fields)
+        return [
+            strictest((self.masks.of_label(f.name), self._by_source(f.table_oid, f.column_number), method))
+            for f, method in zip(fields, told, strict=True)
+        ]
+
+    def _told(self, fields: Sequence[Field]) -> list[MaskMethod | None]:
+        count = len(fields)
+        found = [(traced, traced.fitted(count)) for traced in self.traced]
+        fitting = [methods for _, methods in found if methods is not None]
+        sure = bool(fitting) or self.others or not found
+        if not sure or any(methods is None and not traced.exact for traced, methods in found):
+            # A relation has other columns than the catalogue says: what is computed may be anything.
+            strict = self.masks.strictest
+            fitting.append([strict if field.table_oid == 0 else None for field in fields])
+        return [strictest(methods) for methods in zip(*fitting, strict=True)] if fitting else [None] * count
 
     def _by_source(self, oid: int, number: int) -> MaskMethod | None:
         strict = self.masks.strictest
@@ -76,129 +133,149 @@ Group = Sequence[Statement]
 
 def plan_for(masks: Masks, groups: Sequence[Group], session: SessionFacts) -> MaskPlan:
     """The plan for the answer to these statements; where there are several, it fits each of them."""
-    view = _View(masks, session)
-    untraced = system = hides = False
+    flows = Flows(masks, session)
+    untraced = system = hides = others = literals = False
+    traced: list[Traced] = []
+    hidden: frozenset[int] = frozenset()
     for group in groups:
-        opaque = _opaque(group)
-        for statement in group:
+        named = len(group) > 1
+        for number, statement in enumerate(group):
             facts = statement.facts
-            flows = opaque or view.may_flow(statement)
-            # A plan shows no values but those of functions that the planner evaluates.
-            untraced |= flows and (facts.kind is not StatementKind.EXPLAIN or bool(statement.functions))
-            system |= view.statistics(facts)
-            hides |= flows or (bool(facts.writes) and view.touches(facts))
-    return MaskPlan(masks, view.index, view.masked, untraced, system, hides)
+            flow = flows.may_flow(statement)
+            lineage = flows.lineage(statement)
+            if named and number == 0:
+                others = others or facts.kind not in _BY_NAME
+            elif isinstance(lineage, Lineage):
+                columns = tuple((flows.method(c.value), c.repeated) for c in lineage.columns)
+                traced.append(Traced(columns, exact=not facts.star))
+            elif _opaque(group) or flow:
+                # A plan shows no values but those of functions that the planner evaluates.
+                untraced = untraced or facts.kind is not StatementKind.EXPLAIN or bool(statement.functions)
+            else:
+                others = True
+            met = flows.hidden(lineage) if isinstance(lineage, Lineage) else _any(facts, flow=flow)
+            hidden |= met
+            literals = literals or 0 in met or (named and number > 0 and bool(met))
+            system |= flows.statistics(facts)
+            hides |= flow or _opaque(group) or (bool(facts.writes) and flows.touches(facts))
+    return MaskPlan(
+        masks, flows.index, flows.masked, untraced, system, hides, tuple(traced), others, hidden - {0}, literals
+    )
 
 
-def refusal(masks: Masks, groups: Sequence[Group], session: SessionFacts) -> tuple[str, str] | None:
+_BY_NAME = frozenset({StatementKind.FETCH, StatementKind.EXECUTE})
+
+
+def _any(facts: Facts, *, flow: bool) -> frozenset[int]:
+    # Not traced: any parameter and literal may meet a masked column.
+    return frozenset(range(facts.parameters + 1)) if flow and facts.kind in FOLLOWED else frozenset()
+
+
+def refusal(masks: Masks, groups: Sequence[Group], session: SessionFacts) -> Refusal | None:
     """Why masks forbid these statements, and what to do instead; None if they do not."""
-    view = _View(masks, session)
-    return next((said for group in groups if (said := _refusal(group, view)) is not None), None)
+    flows = Flows(masks, session)
+    return next((said for group in groups if (said := _refusal(group, flows)) is not None), None)
 
 
-def _refusal(group: Group, view: _View) -> tuple[str, str] | None:
+def _refusal(group: Group, flows: Flows) -> Refusal | None:
     every = [statement.facts for statement in group]
     if any(C.PROCEDURAL in facts.classes and facts.kind is not StatementKind.CALL for facts in every):
-        return (
+        return Refusal(
+            "masked-flow",
             "code that no rule can see into may read masked columns",
             "write the statements out instead of DO, CREATE FUNCTION, triggers or rules",
         )
-    if any(C.DDL in facts.classes and _changes_names(facts, view) for facts in every):
-        return (
+    if any(C.DDL in facts.classes and _changes_names(facts, flows) for facts in every):
+        return Refusal(
+            "masked-flow",
             "a change to the definition of a relation with masked columns, or of a schema, could unmask them",
             "ask a person who administers the database",
         )
+    for statement in group:
+        said = _told(statement, flows)
+        if said is not None:
+            return said
+    return _carries(group, every, flows)
+
+
+_CARRIED = (
+    "name all columns (INSERT INTO has a list, too); leave out masked ones, `*`, whole rows and your own functions"
+)
+
+
+def _carries(group: Group, every: list[Facts], flows: Flows) -> Refusal | None:
     copies = every[0].kind in (StatementKind.COPY_OUT, StatementKind.COPY_FILE, StatementKind.COPY_PROGRAM)
     writes = any(facts.writes or facts.classes & {C.WRITE, C.DDL} for facts in every)
     effects = any(facts.dangerous_functions for facts in every)
     if not (copies or writes or effects):
         return None
-    taken = [view.flow(facts, targets=writes) for facts in every]
-    if copies or writes:
-        taken += [f"what {name} returns" for statement in group for name in sorted(statement.functions)]
-        taken += ["a cursor's rows"] if _opaque(group) else []
+    taken: list[str | None] = []
+    for statement in group:
+        # What runs by name may have its rows taken elsewhere by what runs it.
+        lineage = None if effects or len(group) > 1 else flows.lineage(statement)
+        if isinstance(lineage, Lineage):
+            taken.append(flows.carried(lineage))
+            continue
+        taken.append(flows.flow(statement.facts, targets=writes))
+        if copies or writes:
+            taken += [f"what {name} returns" for name in sorted(statement.functions)]
+    if (copies or writes) and _opaque(group):
+        taken.append("a cursor's rows")
     name = next((found for found in taken if found is not None), None)
     if name is None:
         return None
     if copies:
-        return f"COPY would send masked columns ({name}) as they are", "use SELECT, whose answer comes back masked"
-    return (
-        f"this may carry masked columns ({name}) to where they are not masked",
-        "name all columns (INSERT INTO has a list, too); leave out masked ones, `*`, whole rows and your own functions",
-    )
+        reason = f"COPY would send masked columns ({name}) as they are"
+        return Refusal("masked-flow", reason, "use SELECT, whose answer comes back masked")
+    return Refusal("masked-flow", f"this may carry masked columns ({name}) to where they are not masked", _CARRIED)
+
+
+_REMEDIES = {
+    Use.COMPARE: "find the rows by columns without a mask; a policy may let the column be compared (`uses: compare`)",
+    Use.CONDITION: "find the rows by columns without a mask",
+    Use.SORT: "sort by columns without a mask",
+    Use.GROUP: "group by columns without a mask; use UNION ALL instead of UNION",
+    Use.AGGREGATE: "aggregate columns without a mask, or use count(*)",
+    Use.COMPUTE: "select the column as it is: it comes back masked",
+}
+
+
+def _told(statement: Statement, flows: Flows) -> Refusal | None:
+    lineage = flows.lineage(statement)
+    if lineage is None:
+        return None
+    if isinstance(lineage, str):
+        if statement.facts.kind is StatementKind.DDL:
+            return None  # `_carries` has its say
+        taken = flows.flow(statement.facts, targets=True) or "what functions return"
+        return Refusal(
+            "masked-side-channel",
+            f"what becomes of masked columns ({taken}) cannot be told: {lineage}",
+            "write it more plainly, and leave masked columns out",
+        )
+    found = flows.forbidden(lineage)
+    if found:
+        name, use = found[0]
+        what = f"`{name}`" if "`" not in name else f"something that may be masked ({name})"
+        return Refusal(
+            "masked-side-channel", f"{what} is masked, and {use.value} here: that could tell its values", _REMEDIES[use]
+        )
+    if flows.masks.denies_untraceable:
+        for column in lineage.columns:
+            if column.value.untraced:
+                return Refusal(
+                    "masked-untraceable",
+                    f"where the column `{column.name}` comes from cannot be told: {column.value.untraced}",
+                    "select columns of tables, and leave out your own functions",
+                )
+    return None
 
 
 def _opaque(group: Group) -> bool:
-    return len(group) == 1 and group[0].facts.kind in (StatementKind.FETCH, StatementKind.EXECUTE)
+    return len(group) == 1 and group[0].facts.kind in _BY_NAME
 
 
-def _changes_names(facts: Facts, view: _View) -> bool:
+def _changes_names(facts: Facts, flows: Flows) -> bool:
     if facts.kind is StatementKind.COMMENT:
         return False
-    return not facts.writes or not all(view.certainly_unmasked(name) for name in view.names(facts.writes))
-
-
-class _View:
-    """The masks in the light of one session."""
-
-    def __init__(self, masks: Masks, session: SessionFacts) -> None:
-        self.masks = masks
-        self.index = session.index
-        self.path = session.path
-        self.masked = masks.in_catalogue(self.index) if self.index else None
-
-    def names(self, relations: Iterable[RelationName]) -> list[Name | None]:
-        """The relations, resolved; None for those that cannot be."""
-        return [resolve_relation(name, self.path, self.index) for name in relations]
-
-    def certainly_unmasked(self, name: Name | None) -> bool:
-        """Whether a written relation has no masks; one that the catalogue does not know is new, so it has none."""
-        if name is None or self.index is None:
-            return False
-        return name not in self.index.by_name or self.masked_in(name) is None
-
-    def masked_in(self, name: Name | None) -> Mapping[str, MaskMethod] | None:
-        """The masked columns of a relation; None if it has none. Empty: it may have any."""
-        if name is None:
-            return {}
-        if name.schema == "pg_toast":  # where long values are
-            return {}
-        if is_system(name):
-            return {} if shows_statistics(name) else None
-        if self.index is None or self.masked is None or name not in self.index.by_name:
-            return {}
-        found: MaskedRelation | None = self.masked.by_name.get(name)
-        if found is None:
-            return None
-        return {} if found.whole else found.names
-
-    def statistics(self, facts: Facts) -> bool:
-        return any(name is not None and shows_statistics(name) for name in self.names(facts.relations))
-
-    def touches(self, facts: Facts) -> bool:
-        return any(self.masked_in(name) is not None for name in self.names(facts.relations))
-
-    def may_flow(self, statement: Statement) -> bool:
-        """Whether a computed column of the answer may hold a masked value."""
-        if statement.functions:
-            return True
-        if self.index is None and statement.facts.columns:  # any `x.f` may be the call of an unknown function
-            return True
-        return self.flow(statement.facts, targets=True) is not None
-
-    def flow(self, facts: Facts, *, targets: bool) -> str | None:
-        """What of the masked columns the statement may take up: a name to show, or None."""
-        found = self.names(facts.reads)
-        if targets and facts.kind is not StatementKind.COPY_IN:
-            found += [name for name in self.names(facts.writes) if not self.certainly_unmasked(name)]
-        for name in found:
-            columns = self.masked_in(name)
-            if columns is None:
-                continue
-            shown = str(name) if name else "an unknown relation"
-            if name is None or not columns or takes_whole_rows(facts, name, self.index):
-                return shown
-            mentioned = sorted(facts.taken & columns.keys())
-            if mentioned:
-                return f"{shown}.{mentioned[0]}"
-        return None
+    return not facts.writes or not all(flows.certainly_unmasked(name) for name in flows.names(facts.writes))

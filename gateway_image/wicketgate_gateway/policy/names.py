@@ -83,6 +83,8 @@ class CatalogueIndex:
                 kin.setdefault(parent, set()).add(child)
         self._kin = {name: frozenset(others) for name, others in kin.items()}
         self._bases: dict[Name, frozenset[tuple[Name, str | None]]] = {}
+        self.worked_out: dict[object, object] = {}
+        """What others worked out from this catalogue, kept as long as it is."""
 
     def kin(self, name: Name) -> frozenset[Name]:
         """The partitions (or inheriting tables) of a table and those that it is one of; one step up and down."""

@@ -84,8 +84,15 @@ def catalogue_of(tables: Mapping[str, Sequence[str]], views: Mapping[str, Sequen
             numbers = {c.name: c.number for c in relations[table].columns}
             found.append((relations[table].oid, numbers[column]))
         described = [Column(i, source.rpartition(".")[2], _TEXT_OID) for i, source in enumerate(sources, 1)]
-        relations[name] = Relation(_FIRST_OID + len(relations), schema, view, "v", described, found)
+        definition = _definition(sources)
+        relations[name] = Relation(_FIRST_OID + len(relations), schema, view, "v", described, found, definition)
     return Catalogue("stand-in", "18", list(relations.values()), sorted(CATALOG_RELATIONS))
+
+
+def _definition(sources: Sequence[str]) -> str:
+    columns = [".".join(f'"{part}"' for part in source.split(".")) for source in sources]
+    tables = dict.fromkeys(column.rpartition(".")[0] for column in columns)
+    return f"SELECT {', '.join(columns)} FROM {', '.join(tables)}"
 
 
 class Trial:

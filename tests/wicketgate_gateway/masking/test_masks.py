@@ -1,5 +1,6 @@
 """Which columns of a catalogue are masked, and how."""
 
+import msgspec
 import pytest
 
 from wicketgate_gateway.contract.catalogue import Relation
@@ -64,9 +65,9 @@ class TestViews:
         )
         assert masked(masks("public.t.email"), catalogue) == {
             "public.t": {"email": "partial"},
-            "public.mail": {"a": "partial", "b": "partial"},
-            "public.deep": {"y": "partial"},
-            "public.row": {"z": "partial"},
+            "public.mail": {"a": "redact", "b": "redact"},
+            "public.deep": {"y": "redact"},
+            "public.row": {"z": "redact"},
         }
 
     def test_it_has_the_strictest_method_of_what_it_refers_to(self, make_catalogue):
@@ -74,7 +75,22 @@ class TestViews:
         catalogue = make_catalogue("t(a, b)", "v:v(x) < t.a t.b", "v:w(y) < t.a")
         found = masked(both, catalogue)
         assert found["public.v"] == {"x": "null"}
-        assert found["public.w"] == {"y": "partial"}
+        assert found["public.w"] == {"y": "redact"}
+
+    def test_its_definition_says_which_column_shows_what(self, make_catalogue):
+        catalogue = make_catalogue("t(id, email)", "v:mail(a, b, c) < t.id t.email", "v:odd(a, b) < t.id")
+        text = "SELECT t.id, t.email, upper(t.email) FROM public.t WHERE t.email IS NOT NULL"
+        catalogue.relations[1] = msgspec.structs.replace(catalogue.relations[1], definition=text)
+        # What pg_depend does not confirm does not count.
+        text = "SELECT t.id, t.email FROM public.t"
+        catalogue.relations[2] = msgspec.structs.replace(catalogue.relations[2], definition=text)
+        assert masked(masks("public.t.email"), catalogue) == {
+            "public.t": {"email": "partial"},
+            "public.mail": {"b": "partial", "c": "redact"},
+        }
+        catalogue.relations[2].sources.append((20000, 2))
+        index = CatalogueIndex(catalogue)
+        assert masked(masks("public.t.email"), index)["public.odd"] == {"b": "partial"}
 
     def test_one_over_something_unknown_is_masked(self, make_catalogue):
         catalogue = make_catalogue("t(a)", "v:v(x)", "v:sys(y)", "v:stats(z)")
@@ -92,7 +108,7 @@ class TestViews:
 
     def test_columns_that_came_later_are_masked_by_the_whole(self, make_catalogue):
         found = masks("public.t.a").in_catalogue(CatalogueIndex(make_catalogue("t(a)", "v:v(x) < t.a")))
-        assert found.by_name[Name("public", "v")].whole is PARTIAL
+        assert found.by_name[Name("public", "v")].whole is MaskMethod.REDACT
         assert found.by_name[Name("public", "t")].whole is None
 
 
@@ -101,8 +117,8 @@ def test_a_generated_column_has_the_masks_of_what_it_is_computed_from(make_catal
         "t(id, email, lowered, half, other)", "v:v(x) < t.half", generated=[(20000, 3, 2), (20000, 4, 3), (20000, 5, 1)]
     )
     assert masked(masks("public.t.email"), catalogue) == {
-        "public.t": {"email": "partial", "lowered": "partial", "half": "partial"},
-        "public.v": {"x": "partial"},
+        "public.t": {"email": "partial", "lowered": "redact", "half": "redact"},
+        "public.v": {"x": "redact"},
     }
 
 

@@ -182,6 +182,7 @@ def sub_link(walk: Walk, node: pb.SubLink, scope: Scope, target: bool) -> None:
 def sort_by(walk: Walk, node: pb.SortBy, scope: Scope, target: bool) -> None:
     """`ORDER BY x USING OPERATOR (…)`."""
     walk.operator(node.use_op)
+    walk.literals = walk.literals or node.node.WhichOneof("node") == "a_const"  # `ORDER BY 2` means a column
     walk.push(node.node, scope)
 
 
@@ -204,8 +205,10 @@ def alias(walk: Walk, node: pb.Alias, scope: Scope, target: bool) -> None:
 
 @handles(pb.JoinExpr)
 def join_expr(walk: Walk, node: pb.JoinExpr, scope: Scope, target: bool) -> None:
-    """A join; a list of names after its alias renames the columns of all relations in it."""
+    """A join; a list of names after its alias renames the columns of all relations in it. A natural one compares
+    columns that it does not mention."""
     walk.columns.update(strings(node.using_clause))
+    walk.star = walk.star or node.is_natural
     if node.HasField("alias") and node.alias.colnames:
         walk.renames = walk.star = True
     walk.push_children(node, scope, target)

@@ -68,7 +68,8 @@ def analyze(sql: str) -> StatementList:
             start += 1
         while end > start and data[end - 1] in _BLANK:
             end -= 1
-        facts = _facts(raw.stmt, start, end)
+        text = sql if len(data) == end - start else data[start:end].decode()
+        facts = _facts(raw.stmt, start, end, text)
         statements.append(_pg_dumps_own(facts) if data[start:end] == _PG_DUMPS_OWN else facts)
     return StatementList(tuple(statements))
 
@@ -87,7 +88,7 @@ def _pg_dumps_own(facts: Facts) -> Facts:
     return replace(facts, settings=(setting,), classes=facts.classes - {_C.ROLE})
 
 
-def _facts(node: pb.Node, start: int, end: int) -> Facts:
+def _facts(node: pb.Node, start: int, end: int, text: str = "", depth: int = 0) -> Facts:
     which = node.WhichOneof("node")
     if which is None:
         return Facts(_K.OTHER, frozenset({_C.OTHER}), start, end)
@@ -101,22 +102,22 @@ def _facts(node: pb.Node, start: int, end: int) -> Facts:
     literal_free = kind in LITERAL_FREE_KINDS
     match name:
         case "ExplainStmt":
-            inner = _facts(message.query, start, end)
+            inner = _facts(message.query, start, end, text, depth + 1)
             executes = any(option.def_elem.defname == "analyze" for option in message.options)
             _absorb(walk, inner if executes else _planned(inner))
             prepared = inner.prepared_name
             literal_free = True
         case "PrepareStmt":
             prepared = message.name
-            inner = _facts(message.query, start, end)
+            inner = _facts(message.query, start, end, text, depth + 1)
             _absorb(walk, inner)
         case "DeclareCursorStmt":
             cursor = message.portalname
-            inner = _facts(message.query, start, end)
+            inner = _facts(message.query, start, end, text, depth + 1)
             _absorb(walk, inner)
             literal_free = True
         case "CreateTableAsStmt":
-            inner = _facts(message.query, start, end)
+            inner = _facts(message.query, start, end, text, depth + 1)
             _absorb(walk, inner)
             prepared = inner.prepared_name
             walk.classes |= STATEMENTS[name].classes
@@ -124,7 +125,7 @@ def _facts(node: pb.Node, start: int, end: int) -> Facts:
             walk.run(pb.Node())  # an empty root: only what was pushed
         case "CopyStmt":
             if message.HasField("query"):
-                inner = _facts(message.query, start, end)
+                inner = _facts(message.query, start, end, text, depth + 1)
             kind = _copy_kind(message)
             # The tree does not tell `COPY t TO ''` from `COPY t TO STDOUT`, and the former's key is that of any file.
             literal_free = False
@@ -146,7 +147,7 @@ def _facts(node: pb.Node, start: int, end: int) -> Facts:
             walk.run(message)
     if row is None:
         walk.classes.add(_C.OTHER)
-    return _freeze(walk, kind, start, end, inner, prepared, cursor, literal_free)
+    return replace(_freeze(walk, kind, start, end, inner, prepared, cursor, literal_free), text=text, depth=depth)
 
 
 def _copy_kind(message: pb.CopyStmt) -> StatementKind:

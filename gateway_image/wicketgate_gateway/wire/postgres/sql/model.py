@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -180,6 +180,10 @@ class Facts:
     inner: Facts | None = None
     literals_matter: bool = True
     parameters: int = 0
+    # The statement's own text, and how many statements around this one are to be taken off it: for who needs the tree.
+    # Texts that differ in literals alone may have equal facts.
+    text: str = field(default="", repr=False, compare=False)
+    depth: int = field(default=0, compare=False)
 
     @property
     def relations(self) -> frozenset[RelationName]:

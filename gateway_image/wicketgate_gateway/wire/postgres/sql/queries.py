@@ -56,6 +56,9 @@ def select(walk: Walk, statement: pb.SelectStmt, scope: Scope, target: bool) -> 
         walk.classes |= {C.WRITE, C.DDL}
         walk.push_children(statement.into_clause, scope, True)
     output(walk, statement.target_list, scope)
+    # `GROUP BY 2` and `DISTINCT ON (2)` mean columns.
+    ordinals = (*statement.group_clause, *statement.distinct_clause)
+    walk.literals = walk.literals or any(node.WhichOneof("node") == "a_const" for node in ordinals)
     walk.push_children(statement, scope, False, _SELECT_SKIP)
 
 
