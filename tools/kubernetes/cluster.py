@@ -1,0 +1,233 @@
+"""Starts a real Kubernetes control plane on free loopback ports, for tests, measurements and the quickstart.
+
+How this works: etcd and kube-apiserver run as children with a folder of their own; people are told apart by a file of
+static tokens. Certificates are from a CA made for this cluster. What needs a node is `node.py`.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import ssl
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from tools.engine.cache import ProvideError
+from tools.kubernetes.provide import Binaries
+from wicketgate.testing.certs import CertificateAuthority
+
+START_SECONDS: Final = 90.0
+ADMIN, AGENT = "admin", "wicketgate-agent"
+_CONTROLLERS: Final = ("*", "-nodeipam", "-route", "-service-lb-controller", "-cloud-node-lifecycle")
+
+
+@dataclass
+class Cluster:
+    """A control plane. `stop` ends it."""
+
+    folder: Path
+    binaries: Binaries
+    port: int = 0
+    tokens: dict[str, str] = field(default_factory=dict[str, str])
+    """By user: `admin` may do everything, `wicketgate-agent` too, and impersonate."""
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list["subprocess.Popen[bytes]"])
+
+    @property
+    def url(self) -> str:
+        """The API server's address."""
+        return f"https://localhost:{self.port}"
+
+    @property
+    def ca_file(self) -> Path:
+        """The CA of its certificate."""
+        return self.folder / "ca" / "ca.pem"
+
+    def kubeconfig(self, user: str = ADMIN) -> Path:
+        """A kubeconfig for a user straight to the API server."""
+        path = self.folder / f"{user}.kubeconfig"
+        path.write_text(
+            json.dumps(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Config",
+                    "clusters": [
+                        {"name": "c", "cluster": {"server": self.url, "certificate-authority": str(self.ca_file)}}
+                    ],
+                    "users": [{"name": "u", "user": {"token": self.tokens[user]}}],
+                    "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+                    "current-context": "c",
+                }
+            )
+        )
+        path.chmod(0o600)
+        return path
+
+    def kubectl(self, *arguments: str, stdin: str = "", user: str = ADMIN) -> str:
+        """What kubectl prints, straight to the API server. Raises ProvideError if it fails."""
+        done = subprocess.run(
+            [str(self.binaries.kubectl), "--kubeconfig", str(self.kubeconfig(user)), *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env={"PATH": os.environ["PATH"], "HOME": str(self.folder)},
+        )
+        if done.returncode:
+            raise ProvideError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def request(self, path: str, user: str = ADMIN) -> Any:
+        """The JSON at a path. Raises OSError."""
+        context = ssl.create_default_context(cafile=str(self.ca_file))
+        request = urllib.request.Request(self.url + path, headers={"Authorization": f"Bearer {self.tokens[user]}"})
+        with urllib.request.urlopen(request, timeout=10, context=context) as answer:
+            body = answer.read()
+        return json.loads(body) if body[:1] in b"{[" else body.decode()
+
+    def start(self, *, controllers: bool = False) -> None:
+        """Start etcd and the API server, and wait until they serve. Raises ProvideError."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        authority = CertificateAuthority.open(self.folder / "ca", name="A test cluster")
+        names = ["localhost", "127.0.0.1", "kubernetes.default.svc", "10.71.0.1"]
+        authority.issue_files(self.folder, "server", names)
+        authority.issue_files(self.folder, "accounts", ["accounts"])
+        self.tokens = {ADMIN: secrets.token_urlsafe(24), AGENT: secrets.token_urlsafe(24)}
+        groups = '"system:masters"'
+        lines = [f"{token},{user},{user},{groups}" for user, token in self.tokens.items()]
+        self._write("tokens.csv", "\n".join(lines).encode())
+        etcd, peer, self.port = _free_ports(3)
+        where = f"http://127.0.0.1:{etcd}"
+        self._run(
+            "etcd",
+            [
+                str(self.binaries.etcd),
+                "--data-dir", str(self.folder / "etcd"),
+                "--listen-client-urls", where,
+                "--advertise-client-urls", where,
+                "--listen-peer-urls", f"http://127.0.0.1:{peer}",
+                "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}",
+                "--initial-cluster", f"default=http://127.0.0.1:{peer}",
+                "--unsafe-no-fsync",
+                "--log-level", "warn",
+            ],
+        )  # fmt: skip
+        self._run("kube-apiserver", self._api_server(where))
+        self.wait(lambda: self.request("/readyz") == "ok", "the API server to be ready")
+        self.wait(lambda: bool(self.request("/api/v1/namespaces/default")), "the namespace `default`")
+        if controllers:
+            self.start_controllers()
+
+    def _api_server(self, etcd: str) -> list[str]:
+        folder = self.folder
+        return [
+            str(self.binaries.apiserver),
+            "--etcd-servers", etcd,
+            "--bind-address", "127.0.0.1",
+            "--secure-port", str(self.port),
+            "--tls-cert-file", str(folder / "server.pem"),
+            "--tls-private-key-file", str(folder / "server.key"),
+            "--token-auth-file", str(folder / "tokens.csv"),
+            "--authorization-mode", "Node,RBAC",
+            "--service-cluster-ip-range", "10.71.0.0/24",
+            "--service-account-issuer", "https://kubernetes.default.svc",
+            "--service-account-key-file", str(folder / "accounts.key"),
+            "--service-account-signing-key-file", str(folder / "accounts.key"),
+            "--endpoint-reconciler-type", "none",
+            "--disable-admission-plugins", "ServiceAccount",
+            "--allow-privileged=true",
+            "--cert-dir", str(folder / "certs"),
+        ]  # fmt: skip
+
+    def start_controllers(self) -> None:
+        """Start the controllers, so that what is asked for comes about."""
+        assert self.binaries.controller_manager is not None
+        self._run(
+            "kube-controller-manager",
+            [
+                str(self.binaries.controller_manager),
+                "--kubeconfig", str(self.kubeconfig()),
+                "--authentication-kubeconfig", str(self.kubeconfig()),
+                "--authorization-kubeconfig", str(self.kubeconfig()),
+                "--bind-address", "127.0.0.1",
+                "--secure-port", str(_free_ports(1)[0]),
+                "--service-account-private-key-file", str(self.folder / "accounts.key"),
+                "--root-ca-file", str(self.ca_file),
+                "--leader-elect=false",
+                "--controllers", ",".join(_CONTROLLERS),
+                "--cert-dir", str(self.folder / "certs"),
+            ],
+        )  # fmt: skip
+
+    def wait(self, condition: Any, what: str, seconds: float = START_SECONDS) -> None:
+        """Until the condition holds; raises ProvideError if it does not in time, or a process ended."""
+        end = time.monotonic() + seconds
+        while True:
+            with contextlib.suppress(OSError, urllib.error.URLError, ValueError, ProvideError):
+                if condition():
+                    return
+            for process in self.processes:
+                if process.poll() is not None:
+                    raise ProvideError(f"`{process.args}` ended:\n{self._tail()}")  # pyright: ignore[reportUnknownMemberType]
+            if time.monotonic() > end:
+                raise ProvideError(f"waited {seconds:.0f} s for {what}:\n{self._tail()}")
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """End all processes, the last first."""
+        for process in reversed(self.processes):
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in reversed(self.processes):
+            try:
+                process.wait(8)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self.processes.clear()
+
+    def _run(self, name: str, command: list[str]) -> None:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes.append(
+                subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                )
+            )
+
+    def _write(self, name: str, content: bytes) -> None:
+        path = self.folder / name
+        path.touch(0o600)
+        path.write_bytes(content)
+
+    def _tail(self) -> str:
+        lines: list[str] = []
+        for path in sorted(self.folder.glob("*.log")):
+            lines += [f"{path.name}: {line}" for line in path.read_text(errors="replace").splitlines()[-8:]]
+        return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def cluster(folder: Path, binaries: Binaries, *, controllers: bool = False) -> Generator[Cluster]:
+    """A running cluster, stopped at the end."""
+    made = Cluster(folder, binaries)
+    try:
+        made.start(controllers=controllers)
+        yield made
+    finally:
+        made.stop()
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
