@@ -18,9 +18,12 @@ from typing import cast
 
 import asyncssh
 import structlog
+from asyncssh.encryption import get_encryption_algs
+from asyncssh.kex import get_kex_algs
+from asyncssh.mac import get_mac_algs
 
 from wicketgate_gateway.server.ssh.host_keys import HostKeys
-from wicketgate_gateway.server.ssh.protocol import Account, LogInFailed, Server, log_in
+from wicketgate_gateway.server.ssh.protocol import Account, LogInFailedError, Server, log_in
 from wicketgate_gateway.tunnel.messages import SshConnect
 from wicketgate_gateway.tunnel.mux import Mux
 from wicketgate_gateway.wire.ssh import preface
@@ -54,13 +57,31 @@ def available(wanted: tuple[str, ...], all_of_them: list[bytes]) -> list[str]:
     return [name for name in wanted if name in known]
 
 
+class Connection(asyncssh.SSHServerConnection):
+    """A client's connection. Options are made once for all of them, since that takes longer than a log-in may."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, options: asyncssh.SSHServerConnectionOptions) -> None:
+        super().__init__(loop, options)
+        self.let_in: asyncio.Future[None] = loop.create_future()
+        """Done once the client is let in or gone."""
+
+    def serve(self, factory: Callable[[], Server]) -> None:
+        """Have this client served by what `factory` makes."""
+        self._protocol_factory = factory
+
+    def settled(self) -> None:
+        """The client is no stranger any more."""
+        if not self.let_in.done():
+            self.let_in.set_result(None)
+
+
 class Door:
     """Accepts on `listening` and hands clients to asyncssh."""
 
     def __init__(
         self, listening: socket.socket, mux: Mux, keys: HostKeys, tls: ssl.SSLContext, login_seconds: float
     ) -> None:
-        self.connections: set[asyncssh.SSHServerConnection] = set()
+        self.connections: set[Connection] = set()
         self._listening = listening
         self._mux = mux
         self._keys = keys
@@ -76,9 +97,9 @@ class Door:
             server_factory=asyncssh.SSHServer,
             server_host_keys=[(self._keys.key, self._keys.certificate)],
             server_version="Wicketgate",
-            kex_algs=available(KEX, asyncssh.kex.get_kex_algs()),
-            encryption_algs=available(CIPHERS, asyncssh.encryption.get_encryption_algs()),
-            mac_algs=available(MACS, asyncssh.mac.get_mac_algs()),
+            kex_algs=available(KEX, get_kex_algs()),
+            encryption_algs=available(CIPHERS, get_encryption_algs()),
+            mac_algs=available(MACS, get_mac_algs()),
             compression_algs=["none"],
             login_timeout=self._seconds,
             keepalive_interval=30,
@@ -159,27 +180,24 @@ class Door:
         if connection is not None:
             await self._let_in(connection)
 
-    async def _let_in(self, connection: asyncssh.SSHServerConnection) -> None:
+    async def _let_in(self, connection: Connection) -> None:
         """A stranger until its log-in is over; asyncssh ends those that take too long."""
-        while not connection._auth_complete and not connection.is_closed():  # pyright: ignore[reportPrivateUsage]
-            await asyncio.sleep(0.2)
+        await connection.let_in
 
-    def _connection(self, peer: str, account: Account | None) -> asyncssh.SSHServerConnection:
+    def _connection(self, peer: str, account: Account | None) -> Connection:
         assert self._options is not None
-        connection = asyncssh.SSHServerConnection(self._loop, self._options)
+        connection = Connection(self._loop, self._options)
 
         def done() -> None:
             self.connections.discard(connection)
+            connection.settled()
 
-        # Options are made once: making them takes longer than a log-in may.
-        connection._protocol_factory = lambda: Server(  # pyright: ignore[reportAttributeAccessIssue]
-            self._mux, peer, self._seconds, account, done
-        )
+        connection.serve(lambda: Server(self._mux, peer, self._seconds, account, done, connection.settled))
         self.connections.add(connection)
         return connection
 
-    async def proxied(self, wanted: preface.Wanted, peer: str) -> asyncssh.SSHServerConnection:
-        """A connection for a client that proved who it is ahead of SSH. Raises LogInFailed."""
+    async def proxied(self, wanted: preface.Wanted, peer: str) -> Connection:
+        """A connection for a client that proved who it is ahead of SSH. Raises LogInFailedError."""
         request = SshConnect(target=wanted.target, token=wanted.token, user="", peer=peer, client="ssh-proxy")
         account = await log_in(self._mux, request, self._seconds)
         return self._connection(peer, account)
@@ -232,7 +250,7 @@ class _Preface(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._early: list[bytes] = []
         self._size = 0
-        self.done: asyncio.Future[asyncssh.SSHServerConnection | None] = asyncio.get_running_loop().create_future()
+        self.done: asyncio.Future[Connection | None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
@@ -281,7 +299,7 @@ class _Preface(asyncio.Protocol):
         assert transport is not None
         try:
             connection = await self._door.proxied(wanted, self._peer)
-        except LogInFailed as error:
+        except LogInFailedError as error:
             self._say(preface.refused(error.code, str(error)))
             return
         except Exception:
@@ -303,7 +321,7 @@ class _Preface(asyncio.Protocol):
             transport.close()
         self._finish(None)
 
-    def _finish(self, connection: asyncssh.SSHServerConnection | None) -> None:
+    def _finish(self, connection: Connection | None) -> None:
         if not self.done.done():
             self.done.set_result(connection)
 

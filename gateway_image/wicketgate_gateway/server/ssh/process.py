@@ -19,6 +19,7 @@ from pathlib import Path
 import asyncssh
 import structlog
 import uvloop
+from asyncssh.constants import DISC_BY_APPLICATION
 
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.gateway import GatewayConfig
@@ -56,10 +57,11 @@ async def run(config: GatewayConfig, link: socket.socket, listening: socket.sock
     finally:
         door.close()
         for connection in list(door.connections):
-            connection.disconnect(asyncssh.DISC_BY_APPLICATION, "the gateway stops")
-        end = loop.time() + DRAIN_SECONDS
-        while door.connections and loop.time() < end:
-            await asyncio.sleep(0.02)
+            connection.disconnect(DISC_BY_APPLICATION, "the gateway stops")
+        await asyncio.wait(
+            [loop.create_task(each.wait_closed()) for each in door.connections] or [loop.create_task(asyncio.sleep(0))],
+            timeout=DRAIN_SECONDS,
+        )
         mux.close("the SSH process stops")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import asyncssh
 import structlog
+from asyncssh.constants import DISC_BY_APPLICATION
 
 from wicketgate_gateway.tunnel.messages import Control, Failed, Opened, SshChannel, SshConnect
 from wicketgate_gateway.tunnel.mux import Mux, Stream
@@ -34,7 +35,7 @@ NO_SESSION = 255
 log = structlog.get_logger("wicketgate.ssh")
 
 
-class LogInFailed(Exception):
+class LogInFailedError(Exception):
     """The gateway does not let the client in."""
 
     def __init__(self, code: str, reason: str) -> None:
@@ -63,7 +64,7 @@ class Account:
 
 
 async def log_in(mux: Mux, request: SshConnect, seconds: float) -> Account:
-    """Ask the gateway to let a client in. Raises LogInFailed."""
+    """Ask the gateway to let a client in. Raises LogInFailedError."""
     answered: asyncio.Future[Control | str] = asyncio.get_running_loop().create_future()
 
     def answer(what: Control | str) -> None:
@@ -73,7 +74,7 @@ async def log_in(mux: Mux, request: SshConnect, seconds: float) -> Account:
     try:
         stream = mux.open(request)
     except ConnectionError:
-        raise LogInFailed("gateway-away", "the gateway is not there") from None
+        raise LogInFailedError("gateway-away", "the gateway is not there") from None
     stream.on_control = answer
     stream.on_close = answer
     try:
@@ -82,26 +83,35 @@ async def log_in(mux: Mux, request: SshConnect, seconds: float) -> Account:
     except BaseException as error:
         stream.close("the client gave up")
         if isinstance(error, TimeoutError):
-            raise LogInFailed("login-timeout", "the log-in took too long") from None
+            raise LogInFailedError("login-timeout", "the log-in took too long") from None
         raise
     if isinstance(found, Opened):
         return Account(stream, found.parameters["session"])
     stream.close("not let in")
     if isinstance(found, Failed):
-        raise LogInFailed(found.code, found.reason)
-    raise LogInFailed("gateway-away", "the gateway ended the log-in")
+        raise LogInFailedError(found.code, found.reason)
+    raise LogInFailedError("gateway-away", "the gateway ended the log-in")
 
 
 class Server(asyncssh.SSHServer):
     """One client. `account` is given where the log-in came ahead of the protocol."""
 
-    def __init__(self, mux: Mux, peer: str, seconds: float, account: Account | None, done: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        mux: Mux,
+        peer: str,
+        seconds: float,
+        account: Account | None,
+        done: Callable[[], None],
+        let_in: Callable[[], None],
+    ) -> None:
         self.channels = 0
         self.mux = mux
         self._peer = peer
         self._seconds = seconds
         self._account = account
         self._done = done
+        self._let_in = let_in
         self._tries = 0
         self._user = ""
         self._connection: asyncssh.SSHServerConnection | None = None
@@ -125,6 +135,10 @@ class Server(asyncssh.SSHServer):
             self._account.close()
         self._done()
 
+    def auth_completed(self) -> None:
+        """See asyncssh."""
+        self._let_in()
+
     def _take(self, account: Account) -> None:
         self._account = account
         account.on_over = self._ended
@@ -135,7 +149,7 @@ class Server(asyncssh.SSHServer):
         connection = self._connection
         if connection is not None:
             # What the channels were told last still goes out: the disconnect is queued behind it.
-            asyncio.get_running_loop().call_later(0.05, connection.disconnect, asyncssh.DISC_BY_APPLICATION, reason)
+            asyncio.get_running_loop().call_later(0.05, connection.disconnect, DISC_BY_APPLICATION, reason)
 
     # Log-in.
 
@@ -171,7 +185,7 @@ class Server(asyncssh.SSHServer):
         request = SshConnect(target=username, token=password, user=username, peer=self._peer, client=version)
         try:
             account = await log_in(self.mux, request, self._seconds)
-        except LogInFailed as error:
+        except LogInFailedError as error:
             # Shown by clients that show banners; the reason is on record at the gateway.
             connection.send_auth_banner(f"wicketgate: {error}\r\n")
             return False

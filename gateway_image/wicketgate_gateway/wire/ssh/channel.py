@@ -32,6 +32,8 @@ class Kind(IntEnum):
     """u32: milliseconds."""
     BEGIN = 10
     """In recordings alone: what was asked for, in JSON."""
+    NOTE = 11
+    """In recordings alone: what the gateway found or did, in JSON."""
 
 
 HEAD = struct.Struct(">BI")
