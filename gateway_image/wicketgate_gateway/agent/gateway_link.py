@@ -12,7 +12,7 @@ import structlog
 
 from wicketgate_gateway.agent.catalogue import CatalogueWatcher
 from wicketgate_gateway.agent.estimate import estimate
-from wicketgate_gateway.agent.session import Session
+from wicketgate_gateway.agent.kinds import AnyTarget, serve
 from wicketgate_gateway.agent.target import Target
 from wicketgate_gateway.contract.catalogue import Catalogue
 from wicketgate_gateway.contract.errors import WicketgateError
@@ -51,11 +51,11 @@ class GatewayLink:
         config: AgentConfig,
         endpoint: Endpoint,
         credential: WorkloadCredential,
-        targets: Mapping[str, Target],
+        targets: Mapping[str, AnyTarget],
         watchers: Mapping[str, CatalogueWatcher],
     ) -> None:
         self.where = f"{endpoint.host}:{endpoint.port}"
-        self.sessions: set[Session] = set()
+        self.sessions: set[object] = set()
         self._config = config
         self._endpoint = endpoint
         self._credential = credential
@@ -180,8 +180,8 @@ class GatewayLink:
 
     async def _estimate(self, mux: Mux, wanted: Estimate) -> None:
         target = self._targets.get(wanted.target)
-        if target is None:
-            mux.send_message(Estimated(number=wanted.number, note="this agent has no such target"))
+        if not isinstance(target, Target):
+            mux.send_message(Estimated(number=wanted.number, note="this agent has no such database"))
             return
         async with self._turn:
             found = await estimate(target, wanted)
@@ -193,4 +193,4 @@ class GatewayLink:
             stream.send_control(Failed(code="target-unknown", reason="this agent has no such target"))
             stream.close("unknown target")
             return
-        self.sessions.add(Session(stream, message, target, self.sessions.discard))
+        self.sessions.add(serve(target, stream, message, self.sessions.discard))

@@ -11,12 +11,13 @@ import sys
 import structlog
 import uvloop
 
+from wicketgate_gateway.agent import kinds
 from wicketgate_gateway.agent.catalogue import CatalogueWatcher
 from wicketgate_gateway.agent.gateway_link import GatewayLink
 from wicketgate_gateway.agent.target import Target
 from wicketgate_gateway.contract.catalogue import Catalogue
 from wicketgate_gateway.contract.errors import WicketgateError
-from wicketgate_gateway.contract.gateway import AgentConfig, PostgresTarget
+from wicketgate_gateway.contract.gateway import AgentConfig
 from wicketgate_gateway.contract.model import read
 from wicketgate_gateway.identity import http
 from wicketgate_gateway.identity.workload import WorkloadCredential
@@ -33,8 +34,8 @@ async def run(config: AgentConfig, stop: asyncio.Event) -> None:
         for link in links:
             link.catalogue_changed(name, catalogue)
 
-    targets = {name: Target(name, one) for name, one in config.targets.items() if isinstance(one, PostgresTarget)}
-    watchers = {name: CatalogueWatcher(target, changed) for name, target in targets.items()}
+    targets = {name: kinds.make(name, one) for name, one in config.targets.items()}
+    watchers = {name: CatalogueWatcher(one, changed) for name, one in targets.items() if isinstance(one, Target)}
     async with http.client(config.entra) as client:
         credential = WorkloadCredential(config.entra, config.workload, client)
         links += [GatewayLink(config, endpoint, credential, targets, watchers) for endpoint in config.gateways]

@@ -20,7 +20,7 @@ from wicketgate_gateway.approvals.store import ApprovalStore, open_store
 from wicketgate_gateway.contract.gateway import GatewayConfig
 from wicketgate_gateway.recording.journal import Journal
 from wicketgate_gateway.server.kills import Kills
-from wicketgate_gateway.server.postgres import PostgresListener
+from wicketgate_gateway.server.sessions import Sessions
 from wicketgate_gateway.session.holds import Holds
 
 
@@ -43,11 +43,11 @@ class Control:
         """
         return cls(await open_store(store_url(config)), policy, gone, seconds)
 
-    async def watch(self, listener: PostgresListener, journal: Journal) -> None:
-        """Begin: from now on the listener knows what was killed. Raises WicketgateError if that cannot be read."""
-        kills = Kills(self.store, listener.running, journal.submit)
+    async def watch(self, sessions: Sessions, journal: Journal) -> None:
+        """Begin: from now on `sessions` knows what was killed. Raises WicketgateError if that cannot be read."""
+        kills = Kills(self.store, sessions.running, journal.submit)
         await kills.load()
-        listener.killed = kills.meets
+        sessions.killed = kills.meets
         for work in (kills.run(), Outbox(self.store, journal.submit).run(), self.approvals.sweeping()):
             self._start(work)
         if self._gone is not None:

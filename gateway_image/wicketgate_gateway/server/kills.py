@@ -17,7 +17,7 @@ from wicketgate_gateway.approvals.model import Kill
 from wicketgate_gateway.approvals.store import ApprovalStore
 from wicketgate_gateway.audit.events import AuditEvent, SessionKilled
 from wicketgate_gateway.contract.identity import Principal
-from wicketgate_gateway.session.postgres import PostgresSession
+from wicketgate_gateway.server.sessions import Live
 
 LOOK_SECONDS = 1.0
 _RETRY_SECONDS = 0.2
@@ -31,7 +31,7 @@ class Kills:
     def __init__(
         self,
         store: ApprovalStore,
-        sessions: Callable[[], Iterable[tuple[PostgresSession, Callable[[], None]]]],
+        sessions: Callable[[], Iterable[tuple[Live, Callable[[], None]]]],
         submit: Callable[[Sequence[AuditEvent]], None],
     ) -> None:
         self._store = store
@@ -75,20 +75,20 @@ class Kills:
         """End every session that a kill in force meets."""
         if not self._kills:
             return
-        for postgres, cancel in list(self._sessions()):
-            session = postgres.session
+        for live, cancel in list(self._sessions()):
+            session = live.session
             kill = self.meets(session.principal, session.opening.target_name, session.id)
-            if kill is not None and not postgres.over:
-                self._end(postgres, cancel, kill)
+            if kill is not None and not live.over:
+                self._end(live, cancel, kill)
 
-    def _end(self, postgres: PostgresSession, cancel: Callable[[], None], kill: Kill) -> None:
+    def _end(self, live: Live, cancel: Callable[[], None], kill: Kill) -> None:
         now = time.time_ns()
-        running = postgres.busy
+        running = live.busy
         if running:
             # Before the session's end, so that nothing has to wait until the server notices that.
             cancel()
         said = f": {kill.reason}" if kill.reason else ""
-        postgres.end(
+        live.end(
             "57P01",
             f"the session was ended by {kill.by or 'an operator'}{said}",
             hint="do not connect again before the operator allows it",
@@ -96,7 +96,7 @@ class Kills:
         )
         event = SessionKilled(
             time=now,
-            session=postgres.session.id,
+            session=live.session.id,
             kill=kill.id,
             by=kill.by,
             reason=kill.reason,
@@ -104,4 +104,4 @@ class Kills:
             duration_us=max(0, now - kill.time) // 1000,
         )
         self._submit([event])
-        log.warning("session killed", session=postgres.session.id, kill=kill.id, cancelled=running)
+        log.warning("session killed", session=live.session.id, kill=kill.id, cancelled=running)

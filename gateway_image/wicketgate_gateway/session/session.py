@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
+from wicketgate_gateway.approvals.model import Held
 from wicketgate_gateway.audit.events import AuditEvent, Operation, OperationFinished, SessionEnded, SessionStarted
 from wicketgate_gateway.contract.catalogue import Catalogue
 from wicketgate_gateway.contract.errors import WicketgateError
@@ -23,6 +25,7 @@ from wicketgate_gateway.contract.verdict import Effect, Verdict
 from wicketgate_gateway.policy.engine import Decision, TargetPolicy, decide_text
 from wicketgate_gateway.policy.load import PolicySet
 from wicketgate_gateway.policy.operation import SessionFacts
+from wicketgate_gateway.policy.points import Point
 from wicketgate_gateway.recording.ids import new_session_id
 from wicketgate_gateway.recording.journal import Journal
 from wicketgate_gateway.recording.recorder import Recorder, SessionRecording
@@ -226,6 +229,63 @@ class Session:
                 )
             )
         return decide_text(self.policy, text, self.facts)
+
+    def decide_points(self, points: Sequence[Point], values: Mapping[str, Any], text: str) -> Verdict:
+        """The decision on an operation of another protocol than SQL; see `TargetPolicy.decide_points`."""
+        return self.recording_trouble() or self.policy.decide_points(points, values, text)
+
+    def held(self, statement: str, *, facts: Mapping[str, str] | None = None, reason: str = "") -> Held:
+        """The operation as people are asked about it, in another protocol than SQL: `statement` is its canonical text,
+        from which it is run; `facts` is what else changes its meaning."""
+        bot_id = self.principal.object_id
+        bot = self.gate.policies().bots.get(bot_id)
+        return Held(
+            bot_id=bot_id,
+            bot=self.bot,
+            owner=bot.owner if bot is not None else "",
+            owner_id=str(bot.owner_id or "") if bot is not None else "",
+            target=self.opening.target_name,
+            protocol=self.opening.protocol,
+            session=self.id,
+            statement=statement,
+            facts=facts or {},
+            policy=self.policy.digest,
+            reason=reason,
+        )
+
+    def operation_on(
+        self,
+        verdict: Verdict,
+        shown: str,
+        *,
+        now: int,
+        kinds: Sequence[str] = (),
+        objects: Sequence[str] = (),
+        seq: int = 0,
+    ) -> Operation:
+        """The event for one operation of another protocol than SQL; without `seq` it gets the next number.
+
+        `shown` is what people read (secrets taken out), `objects` what is touched, as `relations` are in SQL.
+        """
+        if not seq:
+            self.seq += 1
+            seq = self.seq
+        return Operation(
+            time=now,
+            session=self.id,
+            seq=seq,
+            statement=shown[:MAX_STATEMENT_SHOWN],
+            effect=verdict.effect.value,
+            rule=verdict.rule,
+            kinds=list(kinds),
+            relations=list(objects),
+            code=verdict.code,
+            reason=verdict.reason,
+            policy=self.policy.digest,
+            masked=verdict.masks is not None,
+            bot=self.bot,
+            target=self.opening.target_name,
+        )
 
     def recording_trouble(self) -> Verdict | None:
         """Why nothing may be run at the moment: what cannot be recorded must not be executed."""

@@ -63,6 +63,17 @@ class Cancel(Message, frozen=True, kw_only=True, tag="cancel"):
     """Gateway to agent: ask the target to cancel what this stream's session runs."""
 
 
+class HttpRequest(Message, frozen=True, kw_only=True, tag="http-request"):
+    """Gateway to agent, on a stream to an HTTP or Kubernetes target: send this request. Data frames are its body, framed
+    as `headers` say; the answer comes back as the target sent it."""
+
+    method: str
+    path: str
+    """Path and query, as they go out behind the target's own base path."""
+    headers: list[tuple[str, str]]
+    """All headers but `Host` and the credential's."""
+
+
 class CatalogueUpdate(Message, frozen=True, kw_only=True, tag="catalogue"):
     """Agent to gateway: the target's catalogue, at the start and whenever it changed."""
 
@@ -141,6 +152,7 @@ Control: TypeAlias = (
     | Opened
     | Failed
     | Cancel
+    | HttpRequest
     | CatalogueUpdate
     | CatalogueRefresh
     | Estimate

@@ -12,7 +12,8 @@ from wicketgate_gateway.audit.events import SessionEnded, SessionRefused, Sessio
 from wicketgate_gateway.contract.gateway import GatewayConfig, GatewayTarget, TargetKind
 from wicketgate_gateway.recording.journal import Journal
 from wicketgate_gateway.recording.recorder import Recorder
-from wicketgate_gateway.server.postgres import LogInError, PostgresListener
+from wicketgate_gateway.server.postgres import PostgresListener
+from wicketgate_gateway.server.sessions import LogInError, Sessions
 from wicketgate_gateway.session.session import Gate, Notices
 from wicketgate_gateway.tunnel.messages import Opened
 from wicketgate_gateway.wire.postgres.login import CancelRequest, StartUp
@@ -61,7 +62,8 @@ class World:
                 "targets": {"orders-db": target, "other-db": target}, "limits": {"sessions": 2},
             }
         )  # fmt: skip
-        self.listener = PostgresListener(config, gate, self, self)
+        self.sessions = Sessions(config, gate, self, self)
+        self.listener = PostgresListener(self.sessions)
         self.connection = self.listener._make(False)
         self.connection.connection_made(fakes.transport())
 
@@ -184,5 +186,5 @@ async def test_cancel_and_the_end_of_its_key(world: Any) -> None:
 async def test_a_bot_that_lost_its_groups_is_out(world: Any) -> None:
     await world.log_in()
     world.principal = dataclasses.replace(world.principal, groups=frozenset())
-    await world.listener._recheck([world.connection])
+    await world.sessions.recheck([world.connection.session])
     assert world.of(SessionEnded)[0].reason == "no-policy"

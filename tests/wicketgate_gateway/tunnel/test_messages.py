@@ -19,6 +19,7 @@ EXAMPLES: list[Control] = [
     messages.Opened(parameters={"server_version": "15.18"}),
     messages.Failed(code="c", reason="r", sqlstate="28P01"),
     messages.Cancel(),
+    messages.HttpRequest(method="GET", path="/a?b=c", headers=[("Accept", "*/*")]),
     messages.CatalogueUpdate(target="t", catalogue=CATALOGUE),
     messages.CatalogueRefresh(target="t"),
     messages.Estimate(

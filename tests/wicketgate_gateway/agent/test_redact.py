@@ -1,0 +1,40 @@
+"""Secrets in what a target says: gone, whatever the borders between pieces."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wicketgate_gateway.agent.redact import Redactor
+
+SECRET = b"s3cr3t-token-of-the-target"
+
+
+def test_whole_occurrences_keep_their_length() -> None:
+    """So that Content-Length stays true."""
+    redactor = Redactor([SECRET, b"short"])
+    assert redactor.feed(b"a " + SECRET + b" b") == b"a " + b"*" * len(SECRET) + b" b"
+    assert not redactor.holding
+
+
+@given(st.lists(st.integers(0, 60), max_size=12), st.booleans())
+def test_no_border_lets_it_through(cuts: list[int], release: bool) -> None:
+    """Cut anywhere, with and without pauses: same length, no secret."""
+    whole = b"before " + SECRET + b" between " + SECRET + b"!"
+    redactor = Redactor([SECRET])
+    out = b""
+    last = 0
+    for cut in [*sorted(cuts), len(whole)]:
+        out += redactor.feed(whole[last:cut])
+        last = max(last, cut)
+        if release and redactor.holding:
+            out += redactor.release()
+    out += redactor.release()
+    assert len(out) == len(whole)
+    assert SECRET not in out
+
+
+def test_without_secrets_it_costs_nothing() -> None:
+    """The very bytes."""
+    data = b"x" * 100
+    assert Redactor([b"tiny"]).feed(data) is data
