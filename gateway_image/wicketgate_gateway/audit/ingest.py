@@ -191,8 +191,8 @@ def catch_up(state: Path, connection: Connection, *, progress: Callable[[int], N
     """
     try:
         count = Reader(place.writer(state, connection), journal_folder(state)).catch_up(progress)
-        if count >= _MANY_EVENTS and not is_sqlite(connection):
-            connection.execute("ANALYZE events, sessions, statements")
+        if count >= _MANY_EVENTS:
+            settle(connection)
         return count
     except (OSError, *FAILURES) as error:
         raise WicketgateError(
@@ -200,6 +200,14 @@ def catch_up(state: Path, connection: Connection, *, progress: Callable[[int], N
             code="ingest-failed",
             remedy="run this as the gateway's user; free space if the disk is full; see that the store's server runs",
         ) from error
+
+
+def settle(connection: Connection) -> None:
+    """After many events: tell the planner at once what the store has now. Raises one of the store's `FAILURES`."""
+    if is_sqlite(connection):
+        connection.execute("PRAGMA optimize")
+    else:
+        connection.execute("ANALYZE events, sessions, statements")
 
 
 class Ingester:

@@ -105,9 +105,10 @@ def events(connection: Connection, wanted: AuditFilter) -> list[AuditRow]:
         return _fetch(connection, index, where, values, wanted.limit)
     # The newest rows first: for a frequent text that is the whole answer.
     holds = _holds(connection, "s.text")
-    found = _newest(connection, index, where, [*values, wanted.text], holds, wanted.limit)
-    if len(found) >= wanted.limit or count < _SCAN_ROWS:
-        return found
+    for scan in (min(_SCAN_ROWS, 10 * wanted.limit), _SCAN_ROWS):
+        found = _newest(connection, index, where, [*values, wanted.text], holds, scan, wanted.limit)
+        if len(found) >= wanted.limit or count < scan:
+            return found
     holding, texts = _statements(connection, wanted.text)
     return _fetch(
         connection,
@@ -119,13 +120,19 @@ def events(connection: Connection, wanted: AuditFilter) -> list[AuditRow]:
 
 
 def _newest(
-    connection: Connection, index: str, where: Sequence[str], values: Sequence[object], holds: str, limit: int
+    connection: Connection,
+    index: str,
+    where: Sequence[str],
+    values: Sequence[object],
+    holds: str,
+    scan: int,
+    limit: int,
 ) -> list[AuditRow]:
     """Those that hold a text, of the newest rows that match."""
     if is_sqlite(connection):
-        newest = f"SELECT id FROM events INDEXED BY {index} WHERE {_and(where)} ORDER BY time DESC LIMIT {_SCAN_ROWS}"  # noqa: S608 - built of constants
+        newest = f"SELECT id FROM events INDEXED BY {index} WHERE {_and(where)} ORDER BY time DESC LIMIT {scan}"  # noqa: S608 - built of constants
         return _fetch(connection, "", [f"e.id IN ({newest})", holds], values, limit)
-    newest = f"SELECT * FROM events WHERE {_and(where)} ORDER BY time DESC LIMIT {_SCAN_ROWS}"  # noqa: S608 - built of constants
+    newest = f"SELECT * FROM events WHERE {_and(where)} ORDER BY time DESC LIMIT {scan}"  # noqa: S608 - built of constants
     query = (
         f"WITH newest AS MATERIALIZED ({newest}) {_FIELDS.replace('FROM events e', 'FROM newest e')}"
         f" JOIN statements s ON s.id = e.statement WHERE {holds} ORDER BY e.time DESC, e.id DESC LIMIT ?"
@@ -287,14 +294,26 @@ def sessions(
     """The newest `limit` sessions that match, oldest first; `since` takes those that were still running then."""
     where = [condition for condition, value in (("bot = ?", bot), ("target = ?", target)) if value]
     values: list[object] = [value for value in (bot, target) if value]
-    if since is not None:
-        where.append("(started >= ? OR ended IS NULL OR ended >= ?)")
-        values += [since, since]
     if live:
         where.append("state = 'live'")
-    query = f"{_SESSION_FIELDS} WHERE {_and(where)} ORDER BY started DESC, id DESC LIMIT ?"
-    rows = connection.execute(query, (*values, limit)).fetchall()
-    return [_session(*row) for row in reversed(rows)]
+
+    def rows(more: str = "", *times: int, index: str = "") -> list[SessionRow]:
+        by = f"INDEXED BY {index}" if index and is_sqlite(connection) else ""
+        conditions = _and([*where, more] if more else where)
+        query = f"{_SESSION_FIELDS} {by} WHERE {conditions} ORDER BY started DESC, id DESC LIMIT ?"
+        found = connection.execute(query, (*values, *times, limit)).fetchall()
+        return [_session(*row) for row in reversed(found)]
+
+    if since is None:
+        return rows()
+    found = rows("started >= ?", since)
+    if len(found) < limit:
+        # Few began since, so few ended since: those that ended are quickly seen through.
+        ended = rows("started < ? AND ended >= ?", since, since, index="sessions_ended")
+        running = rows("started < ? AND state = 'live' AND ended IS NULL", since)
+        older = sorted([*ended, *running], key=lambda row: (row.started.time, row.started.session))
+        found = older[len(found) - limit :] + found
+    return found
 
 
 def session(connection: Connection, name: str) -> SessionRow:
@@ -306,8 +325,9 @@ def session(connection: Connection, name: str) -> SessionRow:
     if name == "last":
         where, values = "1 = 1 ORDER BY started DESC, id DESC LIMIT 1", ()
     elif 4 <= len(name) < 26:
-        # Indexed where it can be; `_` and `%` stand in no id.
-        where, values = _ends(connection, name)
+        end = "substr(id, -4)" if is_sqlite(connection) else "right(id, 4)"
+        # Its last four letters are what the index is of.
+        where, values = f"{end} = ? AND substr(id, length(id) - ? + 1) = ? LIMIT 2", (name[-4:], len(name), name)
     else:
         where, values = "id = ?", (name,)
     rows = connection.execute(f"{_SESSION_FIELDS} WHERE {where}", values).fetchall()
@@ -322,12 +342,6 @@ def session(connection: Connection, name: str) -> SessionRow:
             f"`{name}` is the end of several ids", code="session-ambiguous", remedy="give more of the id"
         )
     return _session(*rows[0])
-
-
-def _ends(connection: Connection, name: str) -> tuple[str, tuple[object, ...]]:
-    if is_sqlite(connection):
-        return "substr(id, ?) = ? LIMIT 2", (-len(name), name)
-    return "reverse(id) LIKE ? AND right(id, ?) = ? LIMIT 2", (f"{name[::-1]}%", len(name), name)
 
 
 def _session(

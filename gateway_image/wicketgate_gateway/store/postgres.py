@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
@@ -80,7 +81,8 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX sessions_bot ON sessions (bot, started)",
         "CREATE INDEX sessions_target ON sessions (target, started)",
         "CREATE INDEX sessions_live ON sessions (journal) WHERE state = 'live'",
-        "CREATE INDEX sessions_end ON sessions (reverse(id) text_pattern_ops)",
+        "CREATE INDEX sessions_ended ON sessions (ended)",
+        'CREATE INDEX sessions_end_of_id ON sessions ("right"(id, 4))',
         # `outcome` and what belongs to it are often written later, by updates that touch no index.
         """CREATE TABLE events (
             id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -297,6 +299,7 @@ def _clean(text: str) -> str:
     return text.replace("\0", "\ufffd")
 
 
+@lru_cache(4096)
 def _name(text: str | None) -> str | None:
     return None if text is None else _clean(text)[:MAX_NAME]
 

@@ -95,10 +95,12 @@ _MIGRATIONS = (
     CREATE INDEX events_rule ON events (rule, time) WHERE rule IS NOT NULL;
     CREATE INDEX events_approver ON events (approver, time) WHERE approver IS NOT NULL;
     """,
-    # Whoever deletes statements counts it here: their ids may be given to others.
+    # Whoever deletes statements counts it here: their ids may be given to others. And what a session is found by.
     """
     CREATE TABLE store_state (id INTEGER PRIMARY KEY CHECK (id = 1), purges INTEGER NOT NULL);
     INSERT INTO store_state VALUES (1, 0);
+    CREATE INDEX sessions_ended ON sessions (ended);
+    CREATE INDEX sessions_end_of_id ON sessions (substr(id, -4));
     """,
 )
 

@@ -174,3 +174,25 @@ def test_an_event_of_a_later_version_is_shown_by_its_kind(tmp_path: Path, store:
 
 def test_started_is_decoded(filled: Connection) -> None:
     assert all(isinstance(row.started, SessionStarted) for row in query.sessions(filled))
+
+
+def test_sessions_that_were_running_agree_with_looking_at_all(
+    tmp_path: Path, store: Connection, write: Callable[..., None], make_session: Session
+) -> None:
+    frames = [make_session(start=n * 10_000_000, ended=n % 3 != 0, bot=f"b{n % 2}") for n in range(1, 15)]
+    # One that ran all the time.
+    frames.append(make_session(start=5, statements=tuple("SELECT 1" for _ in range(200))))
+    write(*frames)
+    ingest.catch_up(tmp_path, store)
+    everything = query.sessions(store, limit=1000)
+    for since in (0, 6, 10_000_001, 55_000_000, 142_000_000, 300_000_000, 10**18):
+        for bot in ("", "b0"):
+            for limit in (1, 3, 1000):
+                found = query.sessions(store, since=since, bot=bot, limit=limit)
+                ran = [
+                    row
+                    for row in everything
+                    if (not bot or row.started.bot == bot)
+                    and (row.started.time >= since or row.ended is None or row.ended >= since)
+                ]
+                assert found == ran[-limit:], (since, bot, limit)
