@@ -41,8 +41,10 @@ from wicketgate_gateway.server.agents import AgentRegistry
 from wicketgate_gateway.server.children import Child
 from wicketgate_gateway.server.control import Control
 from wicketgate_gateway.server.keys import mask_key
+from wicketgate_gateway.server.kubernetes import KubernetesListener
 from wicketgate_gateway.server.postgres import PostgresListener
 from wicketgate_gateway.server.sessions import Sessions
+from wicketgate_gateway.server.ssh.listener import SshListener
 from wicketgate_gateway.server.tls import server_context
 from wicketgate_gateway.session.session import Gate, Notices
 from wicketgate_gateway.store import place
@@ -142,6 +144,15 @@ class Gateway:
             postgres_port = await listener.listen(server_context(config.tls))
             stack.callback(notices.flush)
             stack.push_async_callback(listener.close)
+            ports = {"postgres": postgres_port, "agents": agents_port, "pid": os.getpid()}
+            if config.listen.ssh is not None:
+                ssh = SshListener(sessions)
+                ports["ssh"] = await ssh.listen()
+                stack.push_async_callback(ssh.close)
+            if config.listen.kubernetes is not None:
+                kubernetes = KubernetesListener(sessions)
+                ports["kubernetes"] = await kubernetes.listen(server_context(config.tls))
+                stack.push_async_callback(kubernetes.close)
         except OSError as error:
             raise WicketgateError(
                 f"the gateway cannot listen: {error.strerror or error}",
@@ -154,7 +165,7 @@ class Gateway:
             api = Child("wicketgate_gateway.api", config)
             api.start()
             stack.push_async_callback(api.stop)
-        self.ports = {"postgres": postgres_port, "agents": agents_port, "pid": os.getpid()}
+        self.ports = ports
         _write_whole(self.state / PORTS, json.dumps(self.ports) + "\n")
         log.info("gateway ready", name=config.name, **self.ports)
 
@@ -173,6 +184,7 @@ def _duties(config: GatewayConfig) -> Duties:
         audit=config.audit,
         retention=config.retention,
         recordings=config.recordings,
+        control=config.control,
     )
 
 

@@ -1,0 +1,634 @@
+"""A bot's session with a Kubernetes API server: each request is understood, decided, recorded, sent on, and answered.
+
+How this works: a client's connection is a session. A request is read whole (but for what follows an upgrade), understood
+(`wire/kubernetes`), decided as a point (`policy/kubernetes`), and written anew from what was understood. A patch that a
+rule looks into is asked as a dry run first, and decided on what it leads to. What is held waits here; what runs is what
+was stored. Answers go back as they come, unless values of Secrets could be in them: then they are read as JSON, which is
+what is asked for upstream in any case. Nothing of the client's identity, nor of whom it wants to be, is sent on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import structlog
+
+from wicketgate_gateway.audit.events import AuditEvent, Operation, OperationFinished
+from wicketgate_gateway.contract.errors import WicketgateError
+from wicketgate_gateway.contract.identity import Principal
+from wicketgate_gateway.contract.verdict import Effect, Verdict
+from wicketgate_gateway.masking import kubernetes as secrets
+from wicketgate_gateway.policy.kubernetes import UNKNOWN, KubernetesPoint
+from wicketgate_gateway.policy.kubernetes_operation import point_of
+from wicketgate_gateway.session.kubernetes_hold import Approved, ask, canonical, parsed
+from wicketgate_gateway.session.kubernetes_upstream import Upstream, UpstreamError
+from wicketgate_gateway.session.session import MAX_STATEMENT_SHOWN, Session, SessionOverError
+from wicketgate_gateway.tunnel.messages import Open, Opened
+from wicketgate_gateway.tunnel.mux import Stream
+from wicketgate_gateway.wire.http.head import RequestHead
+from wicketgate_gateway.wire.kubernetes import body as bodies
+from wicketgate_gateway.wire.kubernetes.body import Body
+from wicketgate_gateway.wire.kubernetes.request import Request, RequestError, understand
+from wicketgate_gateway.wire.kubernetes.status import status, warning
+
+log = structlog.get_logger("wicketgate.kubernetes")
+
+OpenStream = Callable[[str, Open], Awaitable[tuple[Stream, Opened]]]
+MAX_RESOLVED = 16 * 1024 * 1024
+DISCOVERY_SECONDS = 300.0
+AGAIN_SECONDS = 10.0
+"""How soon after another look an unknown resource makes us look again what the API server has."""
+
+_DISCOVERY = ("version", "api", "apis", "openapi", "healthz", "livez", "readyz", ".well-known")
+"""What every client asks before anything else: which resources there are. None of it is about an object."""
+_PASSED = frozenset({"accept", "user-agent", "kubectl-command", "kubectl-session", "audit-id"})
+"""Headers of a client that are sent on."""
+_ANSWERED = frozenset(
+    {"content-type", "warning", "audit-id", "cache-control", "etag", "last-modified", "retry-after", "vary",
+     "x-kubernetes-pf-flowschema-uid", "x-kubernetes-pf-prioritylevel-uid", "date"}
+)  # fmt: skip
+"""Headers of an answer that are passed back."""
+
+
+class Client(Protocol):
+    """The client's end of a connection, as the server lends it."""
+
+    async def answer(self, code: int, headers: Mapping[str, str] | list[tuple[str, str]], body: bytes) -> None:
+        """A whole answer."""
+        ...
+
+    async def begin(self, code: int, headers: list[tuple[str, str]]) -> None:
+        """The head of an answer that comes in pieces."""
+        ...
+
+    async def piece(self, data: bytes) -> None:
+        """A piece of it; waits while the client does not take more."""
+        ...
+
+    async def finish(self) -> None:
+        """Its end."""
+        ...
+
+    async def upgrade(self, headers: list[tuple[str, str]]) -> None:
+        """101: from now on the bytes are another protocol's."""
+        ...
+
+    async def raw(self) -> bytes:
+        """Bytes behind an upgrade; empty at the end."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Bytes behind an upgrade."""
+        ...
+
+    async def gone(self) -> None:
+        """Returns once the client hung up."""
+        ...
+
+
+@dataclass(slots=True)
+class Asked:
+    """A request under way."""
+
+    head: RequestHead
+    request: Request
+    body: Body | None
+    point: KubernetesPoint
+    verdict: Verdict
+    seq: int = 0
+    started: int = 0
+    raw: bytes = b""
+    """The body behind `proxy`, which is the backend's own."""
+
+    @property
+    def sent(self) -> bytes:
+        """The body as it goes out."""
+        return self.body.raw if self.body is not None else self.raw
+
+
+class KubernetesSession:
+    """One session. `serve` is called for one request after the other."""
+
+    def __init__(self, session: Session, open_stream: OpenStream) -> None:
+        self.session = session
+        self.over = False
+        self.busy = False
+        self._open_stream = open_stream
+        self._upstream: Upstream | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._reason = ""
+        self._said = ""
+        self._resources: frozenset[tuple[str, str, str]] | None = None
+        self._looked = 0.0
+
+    # One request.
+
+    async def serve(self, head: RequestHead, target: str, content: bytes, client: Client) -> None:
+        """Answer one request; `target` is the request target as the API server would get it. Raises SessionOverError
+        once the session is to end, ConnectionError if the client is gone."""
+        self._task = asyncio.current_task()
+        self.busy = True
+        try:
+            await self._serve(head, target, content, client)
+        except asyncio.CancelledError:
+            if self._reason:
+                raise SessionOverError(self._said, code=self._reason) from None
+            raise
+        finally:
+            self.busy = False
+            self._task = None
+        if self.over:
+            raise SessionOverError(self._said, code=self._reason or "session-over")
+
+    async def _serve(self, head: RequestHead, target: str, content: bytes, client: Client) -> None:
+        self.session.refresh()
+        self.session.bytes_in += len(target) + len(content)
+        try:
+            asked = await self._understood(head, target, content)
+        except RequestError as error:
+            verdict = Verdict(Effect.DENY, "builtin:request", error.message, error.remedy, error.code)
+            await self._refuse(client, verdict, f"{head.method} {target}", [head.method.lower()], [], code=400)
+            return
+        except UpstreamError as error:
+            await client.answer(502, _JSON, status(502, error.message, cause=error.code))
+            return
+        if asked.verdict.effect is Effect.DENY:
+            await self._refuse(client, asked.verdict, self._text(asked), [asked.point.kind], [str(asked.point)])
+            return
+        if asked.request.connects:
+            from wicketgate_gateway.session import kubernetes_streams
+
+            await kubernetes_streams.connect(self, asked, client)
+            return
+        warnings: list[str] = []
+        approved: Approved | None = None
+        if asked.verdict.effect is Effect.HOLD:
+            found = await self._held(asked, client)
+            if found is None:
+                return
+            approved, asked = found
+            warnings.append(f"`{approved.handle}` was approved")
+        await self._go(asked, client, warnings, approved)
+
+    async def _understood(self, head: RequestHead, target: str, content: bytes) -> Asked:
+        request = understand(head.method, target)
+        self._check_headers(head, request)
+        body, raw = None, b""
+        if request.subresource == "proxy" or not request.resource:
+            raw = content
+            if raw and not request.resource:
+                raise RequestError("a path that is no resource takes no body")
+        else:
+            body = bodies.read(request, head.first("content-type"), content)
+        if body is not None and secrets.holds_masked(body.value):
+            raise RequestError(
+                "the object holds values that were masked when you read it, and writing them back would destroy the "
+                "real ones",
+                code="masked-value-written",
+                remedy="leave those fields out: patch only what you change",
+            )
+        point = point_of(request, body)
+        asked = Asked(head, request, body, point, self._decide(point, request), raw=raw)
+        if request.resource and asked.verdict.effect is not Effect.DENY:
+            unknown = await self._unknown(request)
+            if unknown:
+                asked.verdict = Verdict(
+                    Effect.DENY, "builtin:discovery", unknown, "look at `kubectl api-resources`", "unknown-resource"
+                )
+                return asked
+            if point.object is UNKNOWN and self._reads_object(point):
+                asked.point = point_of(request, body, await self._resolved(asked))
+                asked.verdict = self._decide(asked.point, request)
+        return asked
+
+    def _check_headers(self, head: RequestHead, request: Request) -> None:
+        for name, _ in head.headers:
+            if name.lower().startswith("impersonate"):
+                raise RequestError(
+                    "impersonation is not for bots", code="impersonation", remedy="leave `--as` and `--as-group` out"
+                )
+        if head.first("content-encoding") not in ("", "identity"):
+            raise RequestError("the body is compressed", code="content-encoding", remedy="send it as it is")
+        if "upgrade" in head.listed("connection") and not request.connects:
+            raise RequestError("this cannot be upgraded", code="upgrade-refused")
+
+    def _decide(self, point: KubernetesPoint, request: Request) -> Verdict:
+        trouble = self.session.recording_trouble()
+        if trouble is not None:
+            return trouble
+        policy = self.session.policy
+        verdict = policy.decide_points([point], point.values(), str(point))
+        if verdict.code == "not-allowed" and _is_discovery(request):
+            return Verdict(Effect.ALLOW, "builtin:discovery", record=policy.record.level.value)
+        return verdict
+
+    def _rules(self) -> list[Any]:
+        return [rule for rule in self.session.policy.rules if rule.points is not None]
+
+    def _reads_object(self, point: KubernetesPoint) -> bool:
+        # A patch is only asked as a dry run if a rule needs to know what it leads to.
+        return any(
+            rule.points.reads_object and (rule.points.meets(point) or rule.effect is not Effect.DENY)
+            for rule in self._rules()
+            if hasattr(rule.points, "reads_object")
+        )
+
+    def _reveals(self, point: KubernetesPoint) -> bool:
+        return any(
+            rule.effect is Effect.ALLOW and getattr(rule.points, "reveals", False) and rule.points.covers(point)
+            for rule in self._rules()
+        )
+
+    # The way to the API server.
+
+    async def upstream(self) -> Upstream:
+        """A connection that is free. Raises UpstreamError."""
+        found = self._upstream
+        if found is not None and found.idle:
+            return found
+        if found is not None:
+            found.close()
+        opening = Open(
+            target=self.session.opening.target_name, bot=self.session.bot, session=self.session.id, parameters={}
+        )
+        try:
+            stream, _ = await self._open_stream(self.session.opening.target_name, opening)
+        except WicketgateError as error:
+            raise UpstreamError(error.message, code=error.code, remedy=error.remedy) from None
+        self._upstream = Upstream(stream)
+        return self._upstream
+
+    async def fetch(
+        self, method: str, target: str, *, accept: str = "application/json", body: Body | None = None
+    ) -> Any:
+        """Ask something of our own; the decoded answer, or None if it is no success. Raises UpstreamError."""
+        upstream = await self.upstream()
+        headers = [("Accept", accept), ("User-Agent", "wicketgate")]
+        if body is not None:
+            headers.append(("Content-Type", body.form))
+        answer = await upstream.ask(method, target, headers, body.raw if body is not None else b"")
+        content = await upstream.whole(MAX_RESOLVED)
+        if answer.status not in (200, 201, 202):
+            return None
+        try:
+            return json.loads(content)
+        except ValueError:
+            raise UpstreamError("the API server answered something else than JSON", code="target-broken") from None
+
+    async def _resolved(self, asked: Asked) -> Any:
+        """What a patch leads to, by a dry run; UNKNOWN if the API server does not say."""
+        found = await self.fetch(asked.request.method, dry_target(asked.request), body=asked.body)
+        return UNKNOWN if found is None else found
+
+    async def preview(self, asked: Asked) -> tuple[Any, Any]:
+        """The object as it is and as it would be, each None if that cannot be told."""
+        before = after = None
+        request = asked.request
+        try:
+            if request.name and request.verb in ("update", "patch", "delete"):
+                before = await self.fetch("GET", request.path)
+            if request.verb in ("create", "update", "patch") and not request.subresource:
+                after = await self.fetch(request.method, dry_target(request), body=asked.body)
+        except UpstreamError as error:
+            log.info("no preview", code=error.code, reason=error.message)
+        return before, after
+
+    async def _unknown(self, request: Request) -> str:
+        """Why the API server does not have the resource, empty if it does."""
+        key = (request.group, request.version, request.full_resource)
+        now = time.monotonic()
+        if (
+            self._resources is None
+            or now - self._looked > DISCOVERY_SECONDS
+            or (key not in self._resources and now - self._looked > AGAIN_SECONDS)
+        ):
+            await self._look(now)
+        if self._resources is None:
+            return "which resources the API server has could not be found out"
+        if key in self._resources:
+            return ""
+        return f"the API server has no `{request.full_resource}` in `{'/'.join(filter(None, key[:2]))}`"
+
+    async def _look(self, now: float) -> None:
+        found = await discovered(self.fetch)
+        if found:
+            self._resources, self._looked = found, now
+
+    # Holding.
+
+    async def _held(self, asked: Asked, client: Client) -> tuple[Approved, Asked] | None:
+        """The approval and the request as it was stored; None if the client was told that there is none."""
+        before, after = await self.preview(asked)
+        outcome = await ask(self, asked, before, after, tell=lambda _: None, gone=client.gone())
+        if isinstance(outcome, Approved):
+            stored = parsed(outcome.text)
+            again = Asked(asked.head, *stored, asked.point, asked.verdict)
+            if canonical(again) == canonical(asked) and outcome.still(self, asked):
+                return outcome, asked
+            outcome.hold.abandon()
+            outcome = Verdict(
+                Effect.HOLD, asked.verdict.rule, "what was approved is not what would be held now",
+                "send exactly the same request again: it is decided anew", "hold-void",
+            )  # fmt: skip
+        await self._refuse(client, outcome, self._text(asked), [asked.point.kind], [str(asked.point)])
+        return None
+
+    # Out and back.
+
+    async def _go(self, asked: Asked, client: Client, warnings: list[str], approved: Approved | None) -> None:
+        await self.begin(asked, approved)
+        outcome, code = "lost", 0
+        try:
+            upstream = await self.upstream()
+            if approved is not None:
+                approved.hold.sent()
+            answer = await upstream.ask(asked.request.method, asked.request.target, self._headers(asked), asked.sent)
+            code = answer.status
+            headers = [(n, v) for n, v in answer.headers if n.lower() in _ANSWERED]
+            headers += [("Warning", warning(text)) for text in warnings]
+            await self._answer(asked, upstream, code, headers, client)
+            outcome = "ok" if code < 400 else "error"
+        except UpstreamError as error:
+            await client.answer(502, _JSON, status(502, error.message, cause=error.code))
+        finally:
+            self.finished(asked, outcome, str(code or ""))
+            if approved is not None:
+                approved.hold.finished(outcome)
+
+    async def begin(self, asked: Asked, approved: Approved | None = None) -> None:
+        """Put the operation on record; nothing goes out before. Raises SessionOverError if that is not possible."""
+        verdict = asked.verdict if approved is None else approved.verdict(asked.verdict)
+        event = self._operation(verdict, self._text(asked), [asked.point.kind], [str(asked.point)])
+        asked.seq, asked.started = event.seq, event.time
+        self.record_request(asked)
+        await self.journalled([event])
+
+    def _headers(self, asked: Asked) -> list[tuple[str, str]]:
+        head = asked.head
+        headers = [(n, v) for n, v in head.headers if n.lower() in _PASSED and n.lower() != "accept"]
+        accept = ", ".join(head.all("accept"))
+        headers.append(("Accept", json_alone(accept) if asked.request.resource and asked.request.subresource not in
+                        ("proxy", "log") else accept or "*/*"))  # fmt: skip
+        if asked.body is not None:
+            headers.append(("Content-Type", asked.body.form))
+        elif asked.raw and head.first("content-type"):
+            headers.append(("Content-Type", head.first("content-type")))
+        return headers
+
+    async def _answer(
+        self, asked: Asked, upstream: Upstream, code: int, headers: list[tuple[str, str]], client: Client
+    ) -> None:
+        self._record_head(code, headers)
+        request = asked.request
+        looked_at = (
+            bool(request.resource) and request.subresource not in ("proxy", "log") and not self._reveals(asked.point)
+        )
+        if request.streams or not looked_at:
+            await client.begin(code, headers)
+            lines = _Lines(request) if looked_at else None
+            async for piece in upstream.body():
+                shown = piece if lines is None else lines.feed(piece)
+                await self._piece(shown, client)
+            if lines is not None:
+                await self._piece(lines.flush(), client)
+            await client.finish()
+            return
+        content = await upstream.whole()
+        if (content and b"Secret" in content) or secrets.concerns(request):
+            content = _masked(content, request)
+        self._record_server(content)
+        self.session.bytes_out += len(content)
+        await client.answer(code, headers, content)
+
+    async def _piece(self, data: bytes, client: Client) -> None:
+        if data:
+            self._record_server(data)
+            self.session.bytes_out += len(data)
+            await client.piece(data)
+
+    async def _refuse(
+        self, client: Client, verdict: Verdict, text: str, kinds: list[str], relations: list[str], *, code: int = 403
+    ) -> None:
+        event = self._operation(verdict, text, kinds, relations)
+        await self.journalled([event])
+        if verdict.code.startswith("hold-") and verdict.code == "hold-pending":
+            code = 429
+        content = refusal(verdict, code)
+        self._record_client(f"{text}\n".encode())
+        self._record_head(code, [])
+        self._record_server(content)
+        headers = [*_JSON, ("Warning", warning(told(verdict)))] if verdict.effect is Effect.HOLD else _JSON
+        await client.answer(code, headers, content)
+
+    # The record.
+
+    def _text(self, asked: Asked) -> str:
+        """The operation as people read it."""
+        more = " (dry run)" if asked.point.dry_run else ""
+        body = (
+            asked.body.raw.decode(errors="replace")
+            if asked.body is not None and not secrets.concerns(asked.request)
+            else ""
+        )
+        return f"{asked.point}{more}" + (f"\n{body}" if body else "")
+
+    def _operation(self, verdict: Verdict, text: str, kinds: list[str], relations: list[str]) -> Operation:
+        session = self.session
+        session.seq += 1
+        return Operation(
+            time=time.time_ns(),
+            session=session.id,
+            seq=session.seq,
+            statement=text[:MAX_STATEMENT_SHOWN],
+            effect=verdict.effect.value,
+            rule=verdict.rule,
+            kinds=kinds,
+            relations=relations,
+            code=verdict.code,
+            reason=verdict.reason,
+            policy=session.policy.digest,
+            bot=session.bot,
+            target=session.opening.target_name,
+        )
+
+    def finished(self, asked: Asked, outcome: str, code: str = "") -> None:
+        """The operation's end, on record soon."""
+        now = time.time_ns()
+        event = OperationFinished(
+            time=now,
+            session=self.session.id,
+            seq=asked.seq,
+            outcome=outcome,
+            rows=None,
+            sqlstate=code,
+            duration_us=max(0, (now - asked.started) // 1000),
+        )
+        self.session.gate.notices.add([event])
+
+    async def journalled(self, events: list[AuditEvent]) -> None:
+        """Wait until these are durable. Raises SessionOverError if they cannot be."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def release(error: Exception | None) -> None:
+            if done.done():
+                return
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(
+                    SessionOverError(
+                        "the request cannot be recorded, and what is not recorded is not executed",
+                        code="journal-failed",
+                        remedy="try again later",
+                    )
+                )
+
+        self.session.gate.journal.submit(events, release)
+        await done
+
+    def record_request(self, asked: Asked) -> None:
+        """The request, for the recording: as it goes out, without values of Secrets."""
+        content = asked.sent
+        if secrets.concerns(asked.request) or b'"Secret"' in content:
+            content = _masked(content, asked.request) if content else b""
+        request = asked.request
+        self._record_client(f"{request.method} {request.target} HTTP/1.1\r\n\r\n".encode() + content + b"\n")
+
+    def _record_client(self, data: bytes) -> None:
+        if self.session.recording is not None:
+            self.session.recording.client(data)
+
+    def _record_head(self, code: int, headers: list[tuple[str, str]]) -> None:
+        self._record_server(f"HTTP/1.1 {code}\r\n\r\n".encode())
+
+    def _record_server(self, data: bytes) -> None:
+        if data and self.session.recording is not None:
+            self.session.recording.server(data)
+
+    def record(self, data: bytes, *, client: bool) -> None:
+        """A frame of an upgraded connection."""
+        if client:
+            self._record_client(data)
+        else:
+            self._record_server(data)
+
+    # The session's end: `server.sessions.Live`.
+
+    def become(self, principal: Principal) -> None:
+        """The bot as Graph says it now; ends the session if no policy is left for it."""
+        try:
+            self.session.become(principal)
+        except SessionOverError as error:
+            self.end(error.sqlstate, error.message, hint=error.remedy, reason=error.code)
+
+    def end(self, sqlstate: str, message: str, *, hint: str = "", reason: str, terminate: bool = True) -> None:
+        """End the session: what is under way is cut off."""
+        if self.over:
+            return
+        self.over = True
+        self._reason, self._said = reason, message
+        if self._task is not None:
+            self._task.cancel()
+        self.close(reason)
+
+    def cut(self) -> None:
+        """Cut off what runs at the target."""
+        if self._task is not None and not self.over:
+            self.end("57P01", "cut off by an operator", reason="killed")
+
+    def close(self, reason: str) -> None:
+        """The session is over, on record."""
+        self.over = True
+        if self._upstream is not None:
+            self._upstream.close()
+            self._upstream = None
+        recording, self.session.recording = self.session.recording, None
+        if recording is not None:
+            recording.finish(reason)
+            self.session.gate.notices.add([self.session.ended(reason)])
+
+
+_JSON = [("Content-Type", "application/json")]
+
+
+def _is_discovery(request: Request) -> bool:
+    if request.resource or request.method not in ("GET", "HEAD"):
+        return False
+    first = request.segments[0] if request.segments else ""
+    return first in _DISCOVERY and (first != ".well-known" or request.path.endswith("openid-configuration"))
+
+
+def told(verdict: Verdict) -> str:
+    """A verdict in one line."""
+    return f"{verdict.reason}; {verdict.remedy}" if verdict.remedy else verdict.reason
+
+
+def refusal(verdict: Verdict, code: int) -> bytes:
+    """What a client is told of a denial, or of a hold that did not come to run."""
+    retry = 30 if verdict.code == "hold-pending" else 0
+    return status(code, f"wicketgate: {told(verdict)}", cause=verdict.code, retry_after=retry)
+
+
+def dry_target(request: Request) -> str:
+    """The request's target as a dry run."""
+    return request.target if request.dry_run else request.target + ("&" if request.query else "?") + "dryRun=All"
+
+
+def json_alone(accept: str) -> str:
+    """The JSON forms (objects, tables) that an `Accept` asks for, in its order: what is looked at must be JSON."""
+    kept = [part.strip() for part in accept.split(",") if part.strip().lower().startswith("application/json")]
+    return ", ".join(kept) or "application/json"
+
+
+def _masked(content: bytes, request: Request) -> bytes:
+    try:
+        value = json.loads(content)
+    except ValueError:
+        # What is not JSON could hold anything.
+        return b"" if secrets.concerns(request) else content
+    return bodies.canonical(value) if secrets.mask(value, request) else content
+
+
+class _Lines:
+    """A watch: one JSON document a line, each masked by itself."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._rest = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """The lines that are whole, masked."""
+        data = self._rest + data
+        end = data.rfind(b"\n") + 1
+        self._rest = data[end:]
+        if len(self._rest) > MAX_RESOLVED:
+            raise UpstreamError("an event is too long", code="answer-too-large")
+        lines = data[:end].splitlines(keepends=True)
+        return b"".join(_masked(line[:-1], self._request) + b"\n" for line in lines)
+
+    def flush(self) -> bytes:
+        """What is left."""
+        rest, self._rest = self._rest, b""
+        return _masked(rest, self._request) if rest else b""
+
+
+async def discovered(fetch: Callable[..., Awaitable[Any]]) -> frozenset[tuple[str, str, str]]:
+    """All (group, version, resource or resource/subresource) that an API server has. Raises UpstreamError."""
+    form = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+    found: set[tuple[str, str, str]] = set()
+    for root in ("/api", "/apis"):
+        document = await fetch("GET", root, accept=form)
+        for group in (document or {}).get("items") or ():
+            name = (group.get("metadata") or {}).get("name", "")
+            for version in group.get("versions") or ():
+                for resource in version.get("resources") or ():
+                    plural = resource.get("resource", "")
+                    found.add((name, version["version"], plural))
+                    for sub in resource.get("subresources") or ():
+                        found.add((name, version["version"], f"{plural}/{sub.get('subresource', '')}"))
+    return frozenset(found)

@@ -1,0 +1,215 @@
+"""A held request to Kubernetes: what people are shown, what an approval is bound to, and the wait.
+
+How this works: the operation's canonical text holds all that goes out: method, path and parameters, the body's form and
+the body itself. Exec and attach are the same whether they come by GET or POST. Approvers see it as a diff of the object
+where the API server says by a dry run what would become of it, and the pod that a command would run in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import difflib
+import json
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from wicketgate_gateway.approvals.model import Claim, Held, Request
+from wicketgate_gateway.contract.verdict import Effect, Verdict
+from wicketgate_gateway.masking import kubernetes as secrets
+from wicketgate_gateway.session.holds import Answer, Blast, Hold, until
+from wicketgate_gateway.wire.kubernetes.body import Body, load
+from wicketgate_gateway.wire.kubernetes.request import Request as Wanted
+from wicketgate_gateway.wire.kubernetes.request import understand
+
+if TYPE_CHECKING:
+    from wicketgate_gateway.session.kubernetes import Asked, KubernetesSession
+
+MAX_DIFF = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """A held request that may go out now, once."""
+
+    hold: Hold
+    claim: Claim
+
+    @property
+    def text(self) -> str:
+        """The operation as it was stored and approved."""
+        return self.claim.request.statement
+
+    @property
+    def handle(self) -> str:
+        """The approval's handle."""
+        return self.claim.request.handle
+
+    def verdict(self, verdict: Verdict) -> Verdict:
+        """The verdict on record."""
+        return replace(verdict, code="hold-approved", reason=f"{verdict.reason}: `{self.handle}`")
+
+    def still(self, session: KubernetesSession, asked: Asked) -> bool:
+        """Whether what was approved is what would be held now, by the policy in force."""
+        request = self.claim.request
+        terms = asked.verdict.hold
+        now = held(session, asked)
+        return (
+            terms is not None
+            and terms.rule == request.rule
+            and (request.statement, dict(request.facts), request.policy, request.bot_id)
+            == (now.statement, dict(now.facts), now.policy, now.bot_id)
+        )
+
+
+def canonical(asked: Asked) -> str:
+    """The operation, whole, as one text."""
+    request, body = asked.request, asked.body
+    method = "CONNECT" if request.connects else request.method
+    document: dict[str, Any] = {"method": method, "target": request.target}
+    if body is not None:
+        document["type"] = body.form
+        document["body"] = body.raw.decode()
+    elif asked.raw:
+        document["raw"] = asked.raw.hex()
+    return json.dumps(document, sort_keys=True, ensure_ascii=False)
+
+
+def parsed(text: str) -> tuple[Wanted, Body | None]:
+    """The request and body of a canonical text."""
+    document = json.loads(text)
+    method = "POST" if document["method"] == "CONNECT" else document["method"]
+    body = None
+    if "body" in document:
+        raw = document["body"].encode()
+        body = Body(document["type"], load(raw), raw)
+    return understand(method, document["target"]), body
+
+
+def held(session: KubernetesSession, asked: Asked) -> Held:
+    """The operation as it is stored."""
+    inner = session.session
+    bot_id = inner.principal.object_id
+    bot = inner.gate.policies().bots.get(bot_id)
+    return Held(
+        bot_id=bot_id,
+        bot=inner.bot,
+        owner=bot.owner if bot is not None else "",
+        owner_id=str(bot.owner_id or "") if bot is not None else "",
+        target=inner.opening.target_name,
+        protocol=inner.opening.protocol,
+        session=inner.id,
+        statement=canonical(asked),
+        parameters=(),
+        facts={},
+        policy=inner.policy.digest,
+        reason="",
+    )
+
+
+def shown(asked: Asked, before: Any, after: Any) -> str:
+    """What approvers read."""
+    lines = [str(asked.point)]
+    if asked.request.connects:
+        lines += [
+            f"{key}: {asked.request.value(key)}" for key in ("container", "stdin", "tty") if asked.request.value(key)
+        ]
+        return "\n".join([*lines, *_pod(before)])
+    if before is not None or after is not None:
+        lines.append(difference(before, {} if asked.request.verb == "delete" else after, asked.request))
+    elif asked.body is not None:
+        lines.append(json.dumps(asked.body.value, indent=2, ensure_ascii=False))
+    return "\n".join(lines)
+
+
+def difference(before: Any, after: Any, request: Wanted) -> str:
+    """A unified diff of an object, without what the API server keeps about it and without values of Secrets."""
+    texts: list[list[str]] = []
+    for value in (before, after):
+        if isinstance(value, dict):
+            value = json.loads(json.dumps(value))
+            secrets.mask(value, request)
+            metadata = value.get("metadata")
+            if isinstance(metadata, dict):
+                for key in ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp"):
+                    metadata.pop(key, None)
+                annotations = metadata.get("annotations")
+                if isinstance(annotations, dict):
+                    annotations.pop("kubectl.kubernetes.io/last-applied-configuration", None)
+            value.pop("status", None)
+        texts.append(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).splitlines() if value else [])
+    lines = list(difflib.unified_diff(*texts, "as it is", "as it would be", lineterm=""))
+    text = "\n".join(lines) or "(no change)"
+    return text if len(text) <= MAX_DIFF else text[:MAX_DIFF] + "\n… (cut)"
+
+
+def _pod(pod: Any) -> list[str]:
+    if not isinstance(pod, dict):
+        return ["(the pod could not be looked at)"]
+    spec, phase = pod.get("spec") or {}, (pod.get("status") or {}).get("phase", "?")
+    lines = [f"pod: {phase}, on node {spec.get('nodeName', '?')}, account {spec.get('serviceAccountName', '?')}"]
+    for container in spec.get("containers") or ():
+        if isinstance(container, dict):
+            lines.append(f"container {container.get('name')}: {container.get('image')}")
+    owners = (pod.get("metadata") or {}).get("ownerReferences") or ()
+    lines += [f"owned by {owner.get('kind')} {owner.get('name')}" for owner in owners if isinstance(owner, dict)]
+    return lines
+
+
+async def ask(
+    session: KubernetesSession,
+    asked: Asked,
+    before: Any,
+    after: Any,
+    *,
+    tell: Callable[[str], None],
+    gone: Coroutine[Any, Any, None],
+) -> Approved | Verdict:
+    """Ask people and wait; `tell` gets lines for the client, `gone` returns once it hung up."""
+    verdict = asked.verdict
+    terms, holds = verdict.hold, session.session.gate.holds
+    if terms is None or holds is None:
+        gone.close()
+        return _refused(verdict, "approvals-unavailable", "nobody can be asked for approval here", verdict.remedy)
+    answered = asyncio.Event()
+
+    def told(request: Request) -> None:
+        names = " or ".join(f"`{name}`" for name in request.approver_names)
+        people = "one person" if request.quorum == 1 else f"{request.quorum} people"
+        tell(f"wicketgate: held for approval as `{request.handle}`: rule {request.rule}")
+        tell(
+            f"wicketgate: asked: {people} of {names}, until {until(request.expires)}; waiting up to {terms.wait:.0f} s; "
+            f"`wicketgate approvals approve {request.handle}` lets it run"
+        )
+
+    async def measure() -> Blast | None:
+        return None
+
+    hold = holds.begin(
+        held(session, asked), terms, shown=shown(asked, before, after), measure=measure, asked=told,
+        answered=answered.set,
+    )  # fmt: skip
+    leaving = asyncio.ensure_future(gone)
+    waiting = asyncio.ensure_future(answered.wait())
+    try:
+        await asyncio.wait((leaving, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if not answered.is_set():
+            raise ConnectionError("the client hung up while its request waited for approval")
+    except BaseException:
+        hold.abandon()
+        raise
+    finally:
+        for task in (leaving, waiting):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+    answer = hold.answer or Answer(code="internal-error", message="the hold failed inside the gateway")
+    if answer.claim is None:
+        message = answer.message.replace("the statement did not run", "the request did not run")
+        return _refused(verdict, answer.code, message, answer.remedy.replace("statement", "request"))
+    return Approved(hold, answer.claim)
+
+
+def _refused(verdict: Verdict, code: str, reason: str, remedy: str) -> Verdict:
+    return Verdict(Effect.HOLD, verdict.rule, reason, remedy, code, record=verdict.record)
