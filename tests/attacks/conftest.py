@@ -56,6 +56,9 @@ CREATE TYPE wrapped AS (x int);
 CREATE FUNCTION unwrap(int) RETURNS wrapped LANGUAGE sql AS 'SELECT ROW((SELECT wipe()))::wrapped';
 CREATE CAST (int AS wrapped) WITH FUNCTION unwrap(int);
 CREATE DOMAIN trap AS int CHECK (wipe() = 1);
+CREATE TABLE scratch(n int);
+INSERT INTO scratch VALUES (1), (2);
+CREATE TABLE scratch_parts(n int) PARTITION BY LIST (n);
 CREATE SEQUENCE counter;
 CREATE FUNCTION overloaded(x text) RETURNS text LANGUAGE sql AS 'SELECT x';
 CREATE FUNCTION pg_catalog_lower(x text) RETURNS text LANGUAGE sql AS 'SELECT value FROM vault.keys LIMIT 1';
@@ -67,6 +70,7 @@ POLICY: dict[str, Any] = {
         {"allow": {"sql": {"statements": ["read"], "relations": ["public.*", "pg_catalog.*"]}}},
         {"allow": {"sql": {"statements": ["write"], "relations": ["public.orders", "public.uploads"]}}},
         {"allow": {"sql": {"statements": ["read", "maintenance"], "functions": ["speak", "pg_sleep"]}}},
+        {"allow": {"sql": {"statements": ["ddl"], "relations": ["public.scratch", "public.scratch_*"]}}},
         {"deny": {"sql": {"relations": ["public.secrets"]}, "because": "secrets are for people"}},
         {"deny": {"sql": {"relations": ["vault.*"]}}},
         {"deny": {"sql": {"statements": ["write"], "relations": ["public.customers"]}}},

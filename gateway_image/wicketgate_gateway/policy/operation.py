@@ -250,8 +250,8 @@ def _functions(
         called |= meanings
         required |= meanings
     # A type of somebody's own runs functions: a domain's CHECK, a cast WITH FUNCTION. Where it is only named, in the
-    # definition of a column, nothing runs yet.
-    if not (facts.kind is StatementKind.DDL and C.READ not in facts.classes):
+    # definition of a new table's column, nothing runs yet.
+    if facts.runs_types or not (facts.kind is StatementKind.DDL and C.READ not in facts.classes):
         for name in facts.types:
             if not builtins.is_plain_type(name):
                 schema, _, last = name.rpartition(".")

@@ -175,6 +175,7 @@ def _planned(inner: Facts) -> Facts:
         whole_row_candidates=inner.whole_row_candidates,
         regclass_cast=inner.regclass_cast,
         types=inner.types,
+        runs_types=inner.runs_types,
         settings=inner.settings,
         literals_matter=inner.literals_matter,
         parameters=inner.parameters,
@@ -194,6 +195,7 @@ def _absorb(walk: Walk, facts: Facts) -> None:
     walk.single_names |= facts.whole_row_candidates
     walk.aliases |= facts.whole_row_candidates
     walk.types |= facts.types
+    walk.runs_types |= facts.runs_types
     walk.settings.extend(facts.settings)
     walk.star |= facts.star
     walk.renames |= facts.renames
@@ -242,6 +244,7 @@ def _freeze(
         whole_row_candidates=frozenset(walk.single_names & walk.aliases),
         regclass_cast=walk.regclass,
         types=frozenset(walk.types),
+        runs_types=walk.runs_types,
         settings=tuple(walk.settings),
         prepared_name=prepared,
         cursor_name=cursor,

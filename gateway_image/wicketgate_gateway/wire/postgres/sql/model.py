@@ -173,6 +173,8 @@ class Facts:
     # Types that are named, with their schema where it is given and is not pg_catalog. A type of somebody's own can run
     # functions: a domain's CHECK, a cast WITH FUNCTION.
     types: frozenset[str] = frozenset()
+    # Whether a definition runs the functions of its types at once: it rewrites rows, checks them, indexes them.
+    runs_types: bool = False
     settings: tuple[Setting, ...] = ()
     # What PREPARE makes, DEALLOCATE drops (`all` too), or EXECUTE runs, also within EXPLAIN and CREATE TABLE AS.
     prepared_name: str | None = None

@@ -40,6 +40,8 @@ _ALTER_CLASSES = (
     ("Rule", C.PROCEDURAL),
     ("TableSpace", C.ADMIN),
 )
+_RUNS_TYPES = ("AddColumn", "AlterColumnType", "SetExpression", "Constraint", "AttachPartition")
+"""Actions that compute something for each row, or now."""
 _TWO_PHASE = frozenset({pb.TRANS_STMT_PREPARE, pb.TRANS_STMT_COMMIT_PREPARED, pb.TRANS_STMT_ROLLBACK_PREPARED})
 
 
@@ -117,6 +119,7 @@ def create_table(walk: Walk, statement: pb.CreateStmt, scope: Scope, target: boo
     walk.push_all(statement.inh_relations, scope, False)
     if statement.HasField("partbound"):
         walk.push_all(statement.inh_relations, scope, True)
+        walk.runs_types = True  # the bounds are computed now
     walk.push_children(statement, scope, True, frozenset({"inh_relations"}))
 
 
@@ -143,7 +146,17 @@ def alter_table_cmd(walk: Walk, node: pb.AlterTableCmd, scope: Scope, target: bo
         walk.columns.add(node.name)
     subtype = pb.AlterTableType.Name(node.subtype)
     walk.classes.update(cls for part, cls in _ALTER_CLASSES if part in subtype)
+    walk.runs_types = walk.runs_types or any(part in subtype for part in _RUNS_TYPES)
     walk.push_children(node, scope, target)
+
+
+@handles(pb.IndexStmt, pb.AlterDomainStmt)
+def over_rows(walk: Walk, statement: Any, scope: Scope, target: bool) -> None:
+    """CREATE INDEX computes its expressions for each row; ALTER DOMAIN checks what there is."""
+    walk.classes |= STATEMENTS[statement.DESCRIPTOR.name].classes
+    walk.literals = True
+    walk.runs_types = True
+    walk.push_children(statement, scope, STATEMENTS[statement.DESCRIPTOR.name].writes)
 
 
 @handles(pb.DropStmt)

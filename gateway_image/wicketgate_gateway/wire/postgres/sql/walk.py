@@ -47,6 +47,7 @@ class Walk:
         "reads",
         "regclass",
         "renames",
+        "runs_types",
         "settings",
         "single_names",
         "star",
@@ -71,7 +72,7 @@ class Walk:
         self.aliases: set[str] = set()
         self.types: set[str] = set()
         self.settings: list[Setting] = []
-        self.star = self.renames = self.regclass = self.literals = False
+        self.star = self.renames = self.regclass = self.literals = self.runs_types = False
         self.parameters = 0
 
     def run(self, root: Message, *, writes: bool = False) -> None:
