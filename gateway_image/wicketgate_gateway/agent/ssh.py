@@ -76,6 +76,9 @@ class SshSession:
             return
         self._link = self._target.links[self._opening.session] = link
         self._stream.send_control(Opened(parameters={}))
+        self._task = asyncio.get_running_loop().create_task(self._watch(link))
+
+    async def _watch(self, link: asyncssh.SSHClientConnection) -> None:
         await link.wait_closed()
         self._forget()
         self._stream.close("the target closed the connection")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ import structlog
 
 from wicketgate_gateway.agent.target import TargetError
 from wicketgate_gateway.contract.targets import SshTarget as SshConfig
+from wicketgate_gateway.tunnel.messages import Open
+from wicketgate_gateway.tunnel.mux import Stream
 
 CONNECT_SECONDS = 15.0
 CERTIFICATE_SECONDS = 300
@@ -47,6 +50,12 @@ class SshTarget:
         self._spare: asyncssh.SSHClientConnection | None = None
         self._spare_timer: asyncio.TimerHandle | None = None
         self._making: asyncio.Task[None] | None = None
+
+    def serve(self, stream: Stream, opening: Open, on_done: Callable[[Any], None]) -> object:
+        """See `kinds.Serves`."""
+        from wicketgate_gateway.agent.ssh import SshSession  # which imports this module
+
+        return SshSession(stream, opening, self, on_done)
 
     async def link(self, session: str, bot: str) -> asyncssh.SSHClientConnection:
         """A connection for a session, logged in. Raises TargetError."""

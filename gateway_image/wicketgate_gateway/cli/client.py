@@ -33,7 +33,9 @@ _PUBLIC = "https://login.microsoftonline.com"
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 # The parts of client.yaml that matter here; a test holds them against `ClientConfig`.
 KEYS: dict[str, frozenset[str]] = {
-    "": frozenset({"version", "bot", "entra", "audience", "workload", "gateway", "targets"}),
+    "": frozenset(
+        {"version", "bot", "entra", "audience", "workload", "gateway", "targets", "http", "kubernetes", "ssh"}
+    ),
     "entra": frozenset({"tenant", "authority", "graph", "caFile"}),
     "workload": frozenset({"clientId", "tokenFile"}),
 }

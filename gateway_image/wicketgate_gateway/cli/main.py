@@ -41,6 +41,8 @@ _VERBS = {
     "replay": ("wicketgate_gateway.cli.replay:replay", "Show a session as it was: statements, verdicts, answers."),
     "token": ("wicketgate_gateway.cli.token:token", "Print the bot's Entra token for the gateway."),
     "connect": ("wicketgate_gateway.cli.connect:connect", "Open a local port that adds the token."),
+    "ssh-config": ("wicketgate_gateway.cli.ssh_config:ssh_config", "Write what makes ssh go through the gateway."),
+    "ssh-proxy": ("wicketgate_gateway.cli.ssh_proxy:ssh_proxy", "Connect ssh with the gateway: its ProxyCommand."),
     "login": ("wicketgate_gateway.cli.login:login", "Sign in at Entra, to look and to decide."),
     "logout": ("wicketgate_gateway.cli.login:logout", "Forget the sign-in."),
     "kill": ("wicketgate_gateway.cli.kill:kill", "End the sessions of a bot, a group, a target, or all there are."),
@@ -198,6 +200,13 @@ def run(arguments: list[str]) -> int:
             quick = _quick_token(arguments[1:])
             if quick is not None:
                 return quick
+        if arguments[:1] == ["ssh-proxy"] and len(arguments) == 4 and arguments[2] == "--config":
+            from pathlib import Path
+
+            from wicketgate_gateway.cli.ssh_proxy import ssh_proxy
+
+            ssh_proxy(arguments[1], config=Path(arguments[3]))
+            return 0
         return _run_app(arguments)
     except WicketgateError as error:
         _tell(error, as_json="--json" in arguments)

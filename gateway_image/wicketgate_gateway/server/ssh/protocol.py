@@ -418,7 +418,7 @@ class Channel(_Joined, asyncssh.SSHServerSession[bytes]):
     def _end(self, status: int) -> None:
         if not self._ended:
             self._ended = True
-            if self._chan is not None and not self._chan.is_closing():
+            if self._chan is not None:
                 self._chan.exit(status)
 
 
