@@ -39,6 +39,8 @@ _SQLSTATES = {
 reason, WG006 cannot be held, WG007 the store of approvals is away, WG008 cut off."""
 HELD_NOTICE = "01WG1"
 """SQLSTATE of the NOTICE that tells a client that it waits."""
+STILL_NOTICE = "01WG2"
+"""SQLSTATE of those that tell it, now and then, that it still does."""
 
 
 def sqlstate_of(verdict: Verdict) -> str:

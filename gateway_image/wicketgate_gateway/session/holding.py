@@ -118,6 +118,7 @@ class Holding:
             measure=lambda: self._measure(statement, parameters, formats, terms),
             asked=self._asked,
             answered=self._wake,
+            still=self._still,
         )
         return None
 
@@ -224,6 +225,11 @@ class Holding:
         except TimeoutError:
             return estimates.unmeasured("the target did not answer in time")
         return estimates.blast(found)
+
+    def _still(self, left: float) -> None:
+        handle = self._hold.handle if self._hold is not None else ""
+        said = f"`{handle}` still waits for approval"
+        self._host.tell(errors.notice(said, detail=f"for at most {left:.0f} s more", sqlstate=denials.STILL_NOTICE))
 
     def _asked(self, request: Request) -> None:
         terms = self._hold.terms if self._hold is not None else None

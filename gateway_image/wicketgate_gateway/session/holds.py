@@ -28,6 +28,10 @@ from wicketgate_gateway.contract.verdict import HoldTerms
 RETRY_SECONDS = 30
 """When a client should send a pending operation again."""
 _LOOK_SECONDS = 1.0
+STILL_SECONDS = 15.0
+"""How often a client that waits hears that it still does, so that no idle time-out on the way cuts it off."""
+_TRIES = 8
+"""How often the end of a claim is tried to be noted, with growing pauses: for about half a minute."""
 _AWAY_SECONDS = 0.5
 """How long a waiting session leaves a store alone that is away."""
 """How often a waiting session looks whether its policy still holds."""
@@ -63,6 +67,7 @@ class Hold:
         measure: Measure,
         asked: Callable[[Request], None],
         answered: Callable[[], None],
+        still: Callable[[float], None],
     ) -> None:
         self.held = held
         self.terms = terms
@@ -75,13 +80,23 @@ class Hold:
         self._holds = holds
         self._asked = asked
         self._answered = answered
+        self._still = still
+        self._told = 0.0
         self._claim: Claim | None = None
 
     def asked(self, request: Request) -> None:
         """People are asked; the client is told once per request."""
         if not self.over and request.handle != self.handle:
             self.handle = request.handle
+            self._told = time.monotonic()
             self._asked(request)
+
+    def waits_on(self, left: float) -> None:
+        """It still waits, for at most so many seconds more; the client is told now and then."""
+        now = time.monotonic()
+        if not self.over and self._told and now - self._told >= STILL_SECONDS:
+            self._told = now
+            self._still(left)
 
     def take(self, answer: Answer) -> None:
         """The work's end."""
@@ -132,9 +147,12 @@ class Holds:
         measure: Measure,
         asked: Callable[[Request], None],
         answered: Callable[[], None],
+        still: Callable[[float], None] = lambda _: None,
     ) -> Hold:
-        """Start to ask. `asked` is called with what people were asked, `answered` once `answer` is there."""
-        hold = Hold(self, held, terms, shown, measure, asked, answered)
+        """Start to ask. `asked` is called with what people were asked, `answered` once `answer` is there, and `still`
+        now and then while it waits, with the seconds left.
+        """
+        hold = Hold(self, held, terms, shown, measure, asked, answered, still)
         self._start(self._work(hold))
         return hold
 
@@ -151,23 +169,28 @@ class Holds:
 
     def release(self, claim: Claim) -> None:
         """Give a claim back whose bytes certainly did not go out."""
-        self._start(self._noted(self._approvals.store.release(claim), claim))
+        self._start(self._noted(lambda: self._approvals.store.release(claim), claim))
 
     def finished(self, claim: Claim, outcome: str) -> None:
         """Note how a claim's operation ended."""
-        self._start(self._noted(self._approvals.store.finished(claim, outcome), claim))
+        self._start(self._noted(lambda: self._approvals.store.finished(claim, outcome), claim))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _noted(self, work: Awaitable[object], claim: Claim) -> None:
-        try:
-            await work
-        except WicketgateError as error:
-            # It stays used, which is the safe side.
-            log.error("a claim's end could not be noted", handle=claim.request.handle, code=error.code)
+    async def _noted(self, work: Callable[[], Awaitable[object]], claim: Claim) -> None:
+        for attempt in range(1, _TRIES + 1):
+            try:
+                await work()
+            except WicketgateError as error:
+                if error.code == "approvals-unavailable" and attempt < _TRIES:
+                    await asyncio.sleep(_AWAY_SECONDS * attempt)
+                    continue
+                # It stays used, which is the safe side.
+                log.error("a claim's end could not be noted", handle=claim.request.handle, code=error.code)
+            return
 
     async def _work(self, hold: Hold) -> None:
         try:
@@ -239,6 +262,7 @@ class Holds:
             left = end - loop.time()
             if left <= 0:
                 break
+            hold.waits_on(left)
             try:
                 if self._policy() != hold.held.policy:
                     await store.void("the policy changed", handle=request.handle)

@@ -15,6 +15,7 @@ from wicketgate_gateway.approvals.service import Approvals
 from wicketgate_gateway.approvals.store import ApprovalStore, open_store
 from wicketgate_gateway.audit.events import HoldUsed, Operation, OperationFinished
 from wicketgate_gateway.contract.policy import BundledBot
+from wicketgate_gateway.session import holds
 from wicketgate_gateway.session.holding import declared
 from wicketgate_gateway.session.holds import Holds
 from wicketgate_gateway.wire.postgres import messages as m
@@ -119,6 +120,25 @@ async def test_a_query_waits_and_what_is_behind_it_too(held: Held) -> None:
     await world.answer(m.command_complete("DELETE 1"), Z)
     await held.state(request.handle, State.USED)
     assert world.of(OperationFinished)[0].outcome == "ok"
+
+
+async def test_a_client_that_waits_hears_from_us_now_and_then(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holds, "STILL_SECONDS", 0.0)
+    monkeypatch.setattr(holds, "_LOOK_SECONDS", 0.05)
+    world = held.world
+    world.postgres.from_client(m.query(DELETE))
+    request = await held.asked()
+
+    async def look() -> bool:
+        return b"01WG2" in world.client
+
+    await held.until(look)
+    notice = report(world.client[world.client.index(b"SNOTICE", 20) - 5 :], b"N")
+    assert notice["C"] == "01WG2"
+    assert notice["M"] == f"`{request.handle}` still waits for approval"
+    assert world.target == b""
+    await held.vote(Choice.APPROVE)
+    assert await held.out() == m.query(DELETE)
 
 
 async def test_everything_before_it_is_answered_first(held: Held) -> None:

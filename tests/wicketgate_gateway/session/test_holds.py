@@ -15,6 +15,7 @@ from wicketgate_gateway.approvals.service import Approvals
 from wicketgate_gateway.approvals.store import open_store
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.verdict import HoldTerms
+from wicketgate_gateway.session import holds
 from wicketgate_gateway.session.holds import Hold, Holds
 
 pytestmark = pytest.mark.anyio
@@ -198,6 +199,51 @@ async def test_two_sessions_with_one_approval_run_once_and_the_other_asks_anew(w
         hold.abandon()
 
 
+async def test_a_client_hears_that_it_still_waits_and_no_more_than_that(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holds, "STILL_SECONDS", 0.5)
+    monkeypatch.setattr(holds, "_LOOK_SECONDS", 0.05)
+    left: list[float] = []
+    done = asyncio.Event()
+    hold = world.holds.begin(
+        HELD, replace(TERMS, wait=2.3), shown=HELD.statement, measure=world.measure, asked=world.asked.append,
+        answered=done.set, still=left.append,
+    )  # fmt: skip
+    await asyncio.wait_for(done.wait(), 20)
+    assert 1 <= len(left) <= 4
+    assert left == sorted(left, reverse=True)
+    assert 0 < left[-1] < left[0] <= 1.8
+    assert hold.answer is not None
+    assert hold.answer.code == "hold-pending"
+    # Who hung up hears nothing.
+    hold = world.holds.begin(
+        replace(HELD, statement="DELETE FROM others"), TERMS, shown="DELETE FROM others", measure=world.measure,
+        asked=world.asked.append, answered=done.set, still=left.append,
+    )  # fmt: skip
+    await world.until(lambda: len(world.asked) == 2)
+    heard = len(left)
+    hold.abandon()
+    await world.holds.close()
+    assert len(left) == heard
+
+
+async def test_the_end_of_a_claim_is_noted_once_the_store_is_back(world: World) -> None:
+    flaky = Flaky(world.store)
+    world.holds = Holds(Approvals(flaky, policy=lambda: world.policy), lambda: world.policy)  # pyright: ignore
+    hold, done = world.begin()
+    await world.until(lambda: world.asked)
+    await world.vote(Choice.APPROVE)
+    await asyncio.wait_for(done.wait(), 10)
+    flaky.before.add("release")
+    hold.not_sent()
+    await world.until(lambda: flaky.failed)
+    assert (await world.store.get(world.asked[0].handle)).state is State.USED
+    flaky.before.clear()
+    await world.holds.close()
+    assert (await world.store.get(world.asked[0].handle)).state is State.APPROVED
+
+
 class Flaky:
     """A store whose methods fail when told to: `before` without doing it, `after` doing it and losing the answer."""
 
@@ -209,7 +255,7 @@ class Flaky:
 
     def __getattr__(self, name: str) -> Any:
         real = getattr(self._store, name)
-        if name not in ("wait", "get", "claim", "standing"):
+        if name not in ("wait", "get", "claim", "standing", "release"):
             return real
 
         async def call(*arguments: Any, **more: Any) -> Any:
