@@ -202,9 +202,11 @@ def kube_in(folder: Path, cloud: Cloud, cluster: Cluster, *policies: dict[str, A
 @pytest.fixture(scope="session")
 def kube_cloud() -> Iterator[Cloud]:
     """What a gateway before a cluster stands in."""
-    with tempfile.TemporaryDirectory(prefix="wicketgate-kube-cloud-") as folder:
-        with cloud_in(Path(folder), cast("PostgresServer", _NoDatabase())) as made:
-            yield made
+    with (
+        tempfile.TemporaryDirectory(prefix="wicketgate-kube-cloud-") as folder,
+        cloud_in(Path(folder), cast("PostgresServer", _NoDatabase())) as made,
+    ):
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -100,11 +100,12 @@ class Cluster:
         names = ["localhost", "127.0.0.1", "kubernetes.default.svc", "10.71.0.1"]
         authority.issue_files(self.folder, "server", names)
         authority.issue_files(self.folder, "accounts", ["accounts"])
+        authority.issue_files(self.folder, "kubelet-client", ["kube-apiserver"], client=True)
         self.tokens = {ADMIN: secrets.token_urlsafe(24), AGENT: secrets.token_urlsafe(24)}
         groups = '"system:masters"'
         lines = [f"{token},{user},{user},{groups}" for user, token in self.tokens.items()]
         self._write("tokens.csv", "\n".join(lines).encode())
-        etcd, peer, self.port = _free_ports(3)
+        etcd, peer, self.port = free_ports(3)
         where = f"http://127.0.0.1:{etcd}"
         self._run(
             "etcd",
@@ -142,6 +143,9 @@ class Cluster:
             "--service-account-issuer", "https://kubernetes.default.svc",
             "--service-account-key-file", str(folder / "accounts.pem"),
             "--service-account-signing-key-file", str(folder / "accounts.key"),
+            "--kubelet-client-certificate", str(folder / "kubelet-client.pem"),
+            "--kubelet-client-key", str(folder / "kubelet-client.key"),
+            "--kubelet-preferred-address-types", "InternalIP",
             "--endpoint-reconciler-type", "none",
             "--disable-admission-plugins", "ServiceAccount",
             "--allow-privileged=true",
@@ -159,7 +163,7 @@ class Cluster:
                 "--authentication-kubeconfig", str(self.kubeconfig()),
                 "--authorization-kubeconfig", str(self.kubeconfig()),
                 "--bind-address", "127.0.0.1",
-                "--secure-port", str(_free_ports(1)[0]),
+                "--secure-port", str(free_ports(1)[0]),
                 "--service-account-private-key-file", str(self.folder / "accounts.key"),
                 "--root-ca-file", str(self.ca_file),
                 "--leader-elect=false",
@@ -226,7 +230,8 @@ def cluster(folder: Path, binaries: Binaries, *, controllers: bool = False) -> G
         made.stop()
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """So many ports that nobody listens on."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

@@ -323,6 +323,10 @@ class _Connection:
             return data
         return await self._reader.read(READ_BYTES)
 
+    def unread(self, data: bytes) -> None:
+        """See `Client`."""
+        self._buffer = data + self._buffer
+
     async def write(self, data: bytes) -> None:
         """See `Client`."""
         if data:

@@ -1,10 +1,10 @@
-"""A bot's session with a Kubernetes API server: each request is understood, decided, recorded, sent on, and answered.
+"""A bot's session with a Kubernetes API server: each request is understood, decided, recorded, sent on and answered.
 
-How this works: a client's connection is a session. A request is read whole (but for what follows an upgrade), understood
-(`wire/kubernetes`), decided as a point (`policy/kubernetes`), and written anew from what was understood. A patch that a
-rule looks into is asked as a dry run first, and decided on what it leads to. What is held waits here; what runs is what
-was stored. Answers go back as they come, unless values of Secrets could be in them: then they are read as JSON, which is
-what is asked for upstream in any case. Nothing of the client's identity, nor of whom it wants to be, is sent on.
+How this works: a client's connection is a session. A request is read whole (but for what follows an upgrade),
+understood (`wire/kubernetes`), decided as a point (`policy/kubernetes`), and written anew from what was understood. A
+patch that a rule looks into is asked as a dry run first, and decided on what it leads to. What is held waits here; what
+runs is what was stored. Answers go back as they come, unless values of Secrets could be in them: then they are read as
+JSON, which is what is asked for upstream in any case. Nothing of the client's identity is sent on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import structlog
@@ -80,6 +80,10 @@ class Client(Protocol):
 
     async def raw(self) -> bytes:
         """Bytes behind an upgrade; empty at the end."""
+        ...
+
+    def unread(self, data: bytes) -> None:
+        """Have `raw` give these bytes once more."""
         ...
 
     async def write(self, data: bytes) -> None:
@@ -158,7 +162,7 @@ class KubernetesSession:
             await client.answer(502, _JSON, status(502, error.message, cause=error.code))
             return
         if asked.verdict.effect is Effect.DENY:
-            await self._refuse(client, asked.verdict, self._text(asked), [asked.point.kind], [str(asked.point)])
+            await self.refuse(client, asked.verdict, asked)
             return
         if asked.request.connects:
             from wicketgate_gateway.session import kubernetes_streams
@@ -168,7 +172,7 @@ class KubernetesSession:
         warnings: list[str] = []
         approved: Approved | None = None
         if asked.verdict.effect is Effect.HOLD:
-            found = await self._held(asked, client)
+            found = await self.held(asked, client)
             if found is None:
                 return
             approved, asked = found
@@ -290,7 +294,9 @@ class KubernetesSession:
         before = after = None
         request = asked.request
         try:
-            if request.name and request.verb in ("update", "patch", "delete"):
+            if request.connects:
+                before = await self.fetch("GET", request.path.rpartition("/")[0])
+            elif request.name and request.verb in ("update", "patch", "delete"):
                 before = await self.fetch("GET", request.path)
             if request.verb in ("create", "update", "patch") and not request.subresource:
                 after = await self.fetch(request.method, dry_target(request), body=asked.body)
@@ -321,13 +327,12 @@ class KubernetesSession:
 
     # Holding.
 
-    async def _held(self, asked: Asked, client: Client) -> tuple[Approved, Asked] | None:
+    async def held(self, asked: Asked, client: Client) -> tuple[Approved, Asked] | None:
         """The approval and the request as it was stored; None if the client was told that there is none."""
-        before, after = await self.preview(asked)
-        outcome = await ask(self, asked, before, after, tell=lambda _: None, gone=client.gone())
+        outcome = await ask(self, asked, tell=lambda _: None, gone=client.gone())
         if isinstance(outcome, Approved):
             stored = parsed(outcome.text)
-            again = Asked(asked.head, *stored, asked.point, asked.verdict)
+            again = replace(asked, request=replace(stored[0], method=asked.request.method), body=stored[1])
             if canonical(again) == canonical(asked) and outcome.still(self, asked):
                 return outcome, asked
             outcome.hold.abandon()
@@ -335,7 +340,7 @@ class KubernetesSession:
                 Effect.HOLD, asked.verdict.rule, "what was approved is not what would be held now",
                 "send exactly the same request again: it is decided anew", "hold-void",
             )  # fmt: skip
-        await self._refuse(client, outcome, self._text(asked), [asked.point.kind], [str(asked.point)])
+        await self.refuse(client, outcome, asked)
         return None
 
     # Out and back.
@@ -411,19 +416,40 @@ class KubernetesSession:
             self.session.bytes_out += len(data)
             await client.piece(data)
 
+    async def refuse(self, client: Client, verdict: Verdict, asked: Asked, *, code: int = 403) -> None:
+        """Put a refusal on record, and tell the client."""
+        await self._refuse(client, verdict, self._text(asked), [asked.point.kind], [str(asked.point)], code=code)
+
+    async def refused(self, verdict: Verdict, asked: Asked) -> bytes:
+        """Put a refusal on record; the `Status` to tell."""
+        text = self._text(asked)
+        return await self._on_record(verdict, text, [asked.point.kind], [str(asked.point)], _code(verdict, 403))
+
     async def _refuse(
         self, client: Client, verdict: Verdict, text: str, kinds: list[str], relations: list[str], *, code: int = 403
     ) -> None:
-        event = self._operation(verdict, text, kinds, relations)
-        await self.journalled([event])
-        if verdict.code.startswith("hold-") and verdict.code == "hold-pending":
-            code = 429
+        code = _code(verdict, code)
+        content = await self._on_record(verdict, text, kinds, relations, code)
+        headers = [*_JSON, ("Warning", warning(told(verdict)))] if verdict.effect is Effect.HOLD else _JSON
+        await client.answer(code, headers, content)
+
+    async def _on_record(self, verdict: Verdict, text: str, kinds: list[str], relations: list[str], code: int) -> bytes:
+        await self.journalled([self._operation(verdict, text, kinds, relations)])
         content = refusal(verdict, code)
         self._record_client(f"{text}\n".encode())
         self._record_head(code, [])
         self._record_server(content)
-        headers = [*_JSON, ("Warning", warning(told(verdict)))] if verdict.effect is Effect.HOLD else _JSON
-        await client.answer(code, headers, content)
+        return content
+
+    def decided(self, point: KubernetesPoint) -> Verdict:
+        """The verdict on a part of an operation that is under way, by the policy in force."""
+        self.session.refresh()
+        trouble = self.session.recording_trouble()
+        return trouble or self.session.policy.decide_points([point], point.values(), str(point))
+
+    async def noted(self, verdict: Verdict, point: KubernetesPoint) -> None:
+        """Put that verdict on record."""
+        await self.journalled([self._operation(verdict, str(point), [point.kind], [str(point)])])
 
     # The record.
 
@@ -561,6 +587,10 @@ def _is_discovery(request: Request) -> bool:
         return False
     first = request.segments[0] if request.segments else ""
     return first in _DISCOVERY and (first != ".well-known" or request.path.endswith("openid-configuration"))
+
+
+def _code(verdict: Verdict, code: int) -> int:
+    return 429 if verdict.code == "hold-pending" else code
 
 
 def told(verdict: Verdict) -> str:

@@ -19,7 +19,8 @@ from wicketgate_gateway.approvals.model import Claim, Held, Request
 from wicketgate_gateway.contract.verdict import Effect, Verdict
 from wicketgate_gateway.masking import kubernetes as secrets
 from wicketgate_gateway.session.holds import Answer, Blast, Hold, until
-from wicketgate_gateway.wire.kubernetes.body import Body, load
+from wicketgate_gateway.wire.kubernetes.body import Body
+from wicketgate_gateway.wire.kubernetes.body import canonical as compact
 from wicketgate_gateway.wire.kubernetes.request import Request as Wanted
 from wicketgate_gateway.wire.kubernetes.request import understand
 
@@ -64,16 +65,16 @@ class Approved:
 
 
 def canonical(asked: Asked) -> str:
-    """The operation, whole, as one text."""
+    """The operation, whole, as one text: JSON, which people can read."""
     request, body = asked.request, asked.body
     method = "CONNECT" if request.connects else request.method
-    document: dict[str, Any] = {"method": method, "target": request.target}
+    document: dict[str, Any] = {"do": str(asked.point), "method": method, "target": request.target}
     if body is not None:
         document["type"] = body.form
-        document["body"] = body.raw.decode()
+        document["body"] = body.value
     elif asked.raw:
         document["raw"] = asked.raw.hex()
-    return json.dumps(document, sort_keys=True, ensure_ascii=False)
+    return json.dumps(document, indent=1, ensure_ascii=False)
 
 
 def parsed(text: str) -> tuple[Wanted, Body | None]:
@@ -82,8 +83,7 @@ def parsed(text: str) -> tuple[Wanted, Body | None]:
     method = "POST" if document["method"] == "CONNECT" else document["method"]
     body = None
     if "body" in document:
-        raw = document["body"].encode()
-        body = Body(document["type"], load(raw), raw)
+        body = Body(document["type"], document["body"], compact(document["body"]))
     return understand(method, document["target"]), body
 
 
@@ -108,19 +108,14 @@ def held(session: KubernetesSession, asked: Asked) -> Held:
     )
 
 
-def shown(asked: Asked, before: Any, after: Any) -> str:
-    """What approvers read."""
-    lines = [str(asked.point)]
-    if asked.request.connects:
-        lines += [
-            f"{key}: {asked.request.value(key)}" for key in ("container", "stdin", "tty") if asked.request.value(key)
-        ]
-        return "\n".join([*lines, *_pod(before)])
-    if before is not None or after is not None:
-        lines.append(difference(before, {} if asked.request.verb == "delete" else after, asked.request))
-    elif asked.body is not None:
-        lines.append(json.dumps(asked.body.value, indent=2, ensure_ascii=False))
-    return "\n".join(lines)
+def reach(asked: Asked, before: Any, after: Any) -> Blast:
+    """What approvers see beside the operation: in `plan` the diff, or the pod that a command would run in."""
+    request = asked.request
+    if request.connects:
+        return {"note": str(asked.point), "plan": "\n".join(_pod(before))}
+    gone = {} if request.verb == "delete" else after
+    plan = "" if before is None and after is None else difference(before, gone, request)
+    return {"note": str(asked.point), **({"plan": plan} if plan else {})}
 
 
 def difference(before: Any, after: Any, request: Wanted) -> str:
@@ -149,22 +144,15 @@ def _pod(pod: Any) -> list[str]:
         return ["(the pod could not be looked at)"]
     spec, phase = pod.get("spec") or {}, (pod.get("status") or {}).get("phase", "?")
     lines = [f"pod: {phase}, on node {spec.get('nodeName', '?')}, account {spec.get('serviceAccountName', '?')}"]
-    for container in spec.get("containers") or ():
-        if isinstance(container, dict):
-            lines.append(f"container {container.get('name')}: {container.get('image')}")
+    containers = [c for c in spec.get("containers") or () if isinstance(c, dict)]
+    lines += [f"container {container.get('name')}: {container.get('image')}" for container in containers]
     owners = (pod.get("metadata") or {}).get("ownerReferences") or ()
     lines += [f"owned by {owner.get('kind')} {owner.get('name')}" for owner in owners if isinstance(owner, dict)]
     return lines
 
 
 async def ask(
-    session: KubernetesSession,
-    asked: Asked,
-    before: Any,
-    after: Any,
-    *,
-    tell: Callable[[str], None],
-    gone: Coroutine[Any, Any, None],
+    session: KubernetesSession, asked: Asked, *, tell: Callable[[str], None], gone: Coroutine[Any, Any, None]
 ) -> Approved | Verdict:
     """Ask people and wait; `tell` gets lines for the client, `gone` returns once it hung up."""
     verdict = asked.verdict
@@ -179,16 +167,16 @@ async def ask(
         people = "one person" if request.quorum == 1 else f"{request.quorum} people"
         tell(f"wicketgate: held for approval as `{request.handle}`: rule {request.rule}")
         tell(
-            f"wicketgate: asked: {people} of {names}, until {until(request.expires)}; waiting up to {terms.wait:.0f} s; "
+            f"wicketgate: asked: {people} of {names}, until {until(request.expires)}; waiting {terms.wait:.0f} s; "
             f"`wicketgate approvals approve {request.handle}` lets it run"
         )
 
     async def measure() -> Blast | None:
-        return None
+        return reach(asked, *await session.preview(asked))
 
+    one = held(session, asked)
     hold = holds.begin(
-        held(session, asked), terms, shown=shown(asked, before, after), measure=measure, asked=told,
-        answered=answered.set,
+        one, terms, shown=one.statement, measure=measure, asked=told, answered=answered.set
     )  # fmt: skip
     leaving = asyncio.ensure_future(gone)
     waiting = asyncio.ensure_future(answered.wait())

@@ -217,6 +217,10 @@ class SpdyChannels:
             else:
                 self.send(channel, data)
 
+    def opened(self, channel: Channel) -> bool:
+        """Whether the client has opened the channel."""
+        return channel in self._streams
+
     def send(self, channel: Channel, data: bytes) -> None:
         """See `Channels`. What comes for a stream that the client has yet to open waits for it."""
         stream = self._streams.get(channel)

@@ -29,7 +29,7 @@ def status(
     details: dict[str, Any] | None = None,
     retry_after: int = 0,
 ) -> bytes:
-    """A failure as JSON: `message` is what kubectl prints behind `Error from server (Forbidden):`; `cause` is our code."""
+    """A failure as JSON: `message` is what kubectl prints behind `Error from server (…):`; `cause` is our code."""
     told: dict[str, Any] = dict(details or {})
     if cause:
         told["causes"] = [{"reason": cause, "message": message}]
