@@ -17,7 +17,8 @@ from pydantic import Field, model_validator
 from wicketgate.identity.platforms import Credential, Credentials
 from wicketgate_gateway.contract import model, yaml
 from wicketgate_gateway.contract.errors import DocumentError, Problem, Where
-from wicketgate_gateway.contract.gateway import TargetKind, TlsMode, Webhook
+from wicketgate_gateway.contract.gateway import ControlStore, TargetKind, TlsMode, Webhook
+from wicketgate_gateway.contract.keeping import AuditSettings, RecordingStore, Retention
 from wicketgate_gateway.contract.values import Date, Duration, Name, Port, Uuid
 
 NAMESPACE = "wicketgate"
@@ -66,6 +67,14 @@ class Gateway(model.Model):
     """The workload that the gateway's own process is, for asking Graph."""
     read_directory: bool = True
     """Whether this stack grants the gateway `Application.Read.All` on Graph."""
+    control: ControlStore = Field(default_factory=ControlStore)
+    """The store of held operations and kills; gateways that share it act as one."""
+    audit: AuditSettings = Field(default_factory=AuditSettings)
+    """How the audit is sealed, who gets it, and where questions to it are answered."""
+    retention: Retention = Field(default_factory=Retention)
+    """How long recordings, events and answers are kept where no policy says it."""
+    recordings: RecordingStore | None = None
+    """An object store for closed recordings."""
     deploy: LocalDeploy
     """Where and how gateway and agents run."""
 

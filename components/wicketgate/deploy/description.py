@@ -62,6 +62,9 @@ class Place:
         return Workload(client_id=client_id, token_file=f"{self.token_folder}/{name}.jwt")
 
 
+_KEEPING = ("control", "audit", "retention", "recordings")
+
+
 def _entra(config: StackConfig, tenant: str) -> Entra:
     return Entra(
         tenant=tenant, authority=config.entra.authority, graph=config.entra.graph, ca_file=config.entra.ca_file
@@ -91,6 +94,8 @@ def gateway(config: StackConfig, ids: Identities, place: Place) -> GatewayConfig
             for name, target in sorted(config.targets.items())
         },
         people=_people(config, ids),
+        # What the stack does not say stays unsaid: the gateway's defaults are then those of its version.
+        **{part: getattr(settings, part) for part in _KEEPING if part in settings.model_fields_set},
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from wicketgate_gateway.approvals.database import default_url
 from wicketgate_gateway.contract.errors import WicketgateError
-from wicketgate_gateway.contract.gateway import GatewayConfig
+from wicketgate_gateway.contract.gateway import ControlStore, GatewayConfig
 
 _MAX_URL = 4096
 
@@ -16,9 +16,14 @@ def store_url(config: GatewayConfig) -> str:
 
     Raises WicketgateError (`store-url-unreadable`), without what the file holds.
     """
-    path = config.control.url_file
+    return url_of(config.control, Path(config.state))
+
+
+def url_of(control: ControlStore, state: Path) -> str:
+    """The same, for a process that has only these parts of the configuration."""
+    path = control.url_file
     if path is None:
-        return default_url(Path(config.state))
+        return default_url(state)
     try:
         with open(path, encoding="utf-8") as file:
             url = file.read(_MAX_URL + 1).strip()

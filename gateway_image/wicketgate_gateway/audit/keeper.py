@@ -23,12 +23,12 @@ from wicketgate_gateway.audit.anchors import Anchorer, place_of
 from wicketgate_gateway.audit.follow import Follower
 from wicketgate_gateway.audit.heads import Sealer
 from wicketgate_gateway.audit.ingest import catch_up, journal_folder
-from wicketgate_gateway.audit.retention import Rules, carry_out, make_plan, only_run
+from wicketgate_gateway.audit.retention import Rules, carry_out, forget_approvals, make_plan, only_run
 from wicketgate_gateway.audit.seals import SealLog, key_text, signing_key
 from wicketgate_gateway.audit.sinks import OtlpSink, Sink, SyslogSink
 from wicketgate_gateway.audit.storing import store_closed
 from wicketgate_gateway.contract.errors import WicketgateError
-from wicketgate_gateway.contract.gateway import GatewayTarget
+from wicketgate_gateway.contract.gateway import ControlStore, GatewayTarget
 from wicketgate_gateway.contract.keeping import AuditSettings, RecordingStore, Retention
 from wicketgate_gateway.contract.model import Model, read
 from wicketgate_gateway.contract.policy import Bundle
@@ -53,6 +53,7 @@ class Duties(Model):
     audit: AuditSettings
     retention: Retention
     recordings: RecordingStore | None = None
+    control: ControlStore = Field(default_factory=ControlStore)
 
 
 def tell(what: str, message: str) -> None:
@@ -183,6 +184,18 @@ def deleting(duties: Duties) -> Callable[[], None]:
     return step
 
 
+def forgetting(duties: Duties) -> Callable[[], None]:
+    """Delete requests for approval that ended long ago."""
+    state = Path(duties.state)
+
+    def step() -> None:
+        count = forget_approvals(state, duties.control, duties.retention)
+        if count:
+            tell("retention", f"{count} requests for approval were forgotten")
+
+    return step
+
+
 def streaming(duties: Duties, name: str, sink: Sink) -> Callable[[], None]:
     """Send what came to a sink, batch by batch."""
     follower = Follower(Path(duties.state), name, lambda message: tell(f"stream {name}", message))
@@ -208,7 +221,9 @@ def make_duties(duties: Duties) -> list[Duty]:
         made.append(Duty("recordings", _STORE_SECONDS, storing(duties, duties.recordings)))
     every = seconds(duties.retention.every)
     if every and duties.policies:
-        made.append(Duty("retention", every, deleting(duties), first=min(every, _FIRST_RETENTION), last=False))
+        first = min(every, _FIRST_RETENTION)
+        made.append(Duty("retention", every, deleting(duties), first=first, last=False))
+        made.append(Duty("retention of approvals", every, forgetting(duties), first=first, last=False))
     return made
 
 

@@ -3,7 +3,8 @@
 How this works: `make_plan` looks, `carry_out` does. A recording is kept for the longest `record.keep` of the policies
 that are about its bot and target now, or for `retention.recordings` where there is none; the journal's files for
 `retention.audit`, from the oldest on, and only once no recording of a session in them is left, all of it is in the
-audit store, and the streams have had it. Legal holds come first.
+audit store, and the streams have had it. Legal holds come first. Requests for approval that have ended are forgotten
+after `retention.approvals`; what was asked and answered stands in the events, so they leave no tombstone.
 
 The tombstone is sealed before anything is deleted: a crash in between leaves what a later run deletes. Only what is
 whole is deleted with a tombstone: otherwise one could hide behind it what was removed or changed by hand.
@@ -11,6 +12,7 @@ whole is deleted with a tombstone: otherwise one could hide behind it what was r
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import json
@@ -29,7 +31,7 @@ from wicketgate_gateway.audit.evidence import check_recording, last_digest
 from wicketgate_gateway.audit.ingest import journal_folder
 from wicketgate_gateway.audit.seals import JournalPurged, LegalHold, RecordingPurged, SealLog
 from wicketgate_gateway.audit.verify import SessionTrace
-from wicketgate_gateway.contract.gateway import GatewayTarget
+from wicketgate_gateway.contract.gateway import ControlStore, GatewayTarget
 from wicketgate_gateway.contract.keeping import Retention
 from wicketgate_gateway.contract.policy import Bundle
 from wicketgate_gateway.contract.values import seconds
@@ -348,6 +350,37 @@ def _remove_folder(folder: Path) -> None:
     folder.rmdir()
     with contextlib.suppress(OSError):
         folder.parent.rmdir()  # the day's, if that was its last
+
+
+def forget_approvals(state: Path, control: ControlStore, retention: Retention, *, now: int | None = None) -> int:
+    """Delete requests for approval that ended long enough ago; gives how many. None while a legal hold stands: a
+    request is about a bot and a target, and nobody can ask for it back.
+
+    Raises SealError where nothing can be known of legal holds, and WicketgateError (`approvals-unavailable`,
+    `store-url-unreadable`).
+    """
+    if legal.standing(SealLog(state).read()):
+        return 0
+    before = (time.time_ns() if now is None else now) - round(seconds(retention.approvals) * _NS)
+    # Only here: SQLAlchemy costs a quarter second to import.
+    from wicketgate_gateway.approvals.database import FILE_NAME
+    from wicketgate_gateway.approvals.place import url_of
+    from wicketgate_gateway.approvals.store import open_store
+
+    if control.url_file is None and not (state / FILE_NAME).exists():
+        # Made here it might belong to another user than the gateway's.
+        return 0
+
+    async def run() -> int:
+        store = await open_store(url_of(control, state))
+        try:
+            # What lapsed without anybody looking has ended, too.
+            await store.sweep()
+            return await store.forget(before)
+        finally:
+            await store.close()
+
+    return asyncio.run(run())
 
 
 def forget(state: Path, connection: Connection, until: int) -> None:

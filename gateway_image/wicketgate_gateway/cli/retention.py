@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from wicketgate_gateway.audit import holds
-from wicketgate_gateway.audit.retention import Plan, Rules, carry_out, make_plan, only_run
+from wicketgate_gateway.audit.retention import Plan, Rules, carry_out, forget_approvals, make_plan, only_run
 from wicketgate_gateway.audit.seals import LegalHold, SealLog
 from wicketgate_gateway.cli import output
 from wicketgate_gateway.cli.state import Place
@@ -19,7 +19,8 @@ from wicketgate_gateway.recording.objects import remembered
 
 
 def retention_run(*, dry_run: bool = False, json: bool = False, place: Place = Place()) -> None:  # noqa: B008 - frozen
-    """Delete what is older than policies and `retention` say, leaving signed tombstones. Needs --config.
+    """Delete what is older than policies and `retention` say, leaving signed tombstones for recordings and events.
+    Needs --config.
 
     Parameters
     ----------
@@ -43,10 +44,13 @@ def retention_run(*, dry_run: bool = False, json: bool = False, place: Place = P
         plan = make_plan(state, connection, rules, stored=store.has if store else lambda _: False)
         if not dry_run:
             carry_out(state, connection, plan, unstore=store.remove if store else lambda _: None)
+    forgotten = 0 if dry_run else forget_approvals(place.folder(), config.control, config.retention)
     if json:
-        output.print_json(_describe(plan, dry_run=dry_run))
+        output.print_json(_describe(plan, dry_run=dry_run) | {"approvals": forgotten})
     else:
         _print(plan, dry_run=dry_run)
+        if forgotten:
+            print(f"{output.count(forgotten, 'request')} for approval forgotten")
 
 
 def _describe(plan: Plan, *, dry_run: bool) -> dict[str, object]:

@@ -99,6 +99,9 @@ class Retention(Model):
     """Recordings of sessions that no policy of the current bundle is about; else its `record.keep` (the longest)."""
     audit: Duration = "400d"
     """Events; never less than the recordings that they belong to."""
+    approvals: Duration = "400d"
+    """Requests that were answered, used, or ended otherwise, in the control store; of gateways that share it, the
+    shortest counts."""
     every: Duration = "1d"
     """How often what is too old is deleted; `0s` leaves it to `wicketgate retention run`."""
 

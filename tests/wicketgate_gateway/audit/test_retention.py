@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from wicketgate_gateway.approvals.model import Choice, Held, State
+from wicketgate_gateway.approvals.place import url_of
+from wicketgate_gateway.approvals.service import Approvals, groups_to_check
+from wicketgate_gateway.approvals.store import open_store
 from wicketgate_gateway.audit import holds, ingest, query
 from wicketgate_gateway.audit.events import SessionStarted
 from wicketgate_gateway.audit.query import AuditFilter
-from wicketgate_gateway.audit.retention import Plan, Rules, carry_out, make_plan
+from wicketgate_gateway.audit.retention import Plan, Rules, carry_out, forget_approvals, make_plan
 from wicketgate_gateway.audit.seals import JournalPurged, LegalHold, RecordingPurged, SealError
-from wicketgate_gateway.contract.gateway import GatewayTarget, TargetKind
+from wicketgate_gateway.contract.gateway import ControlStore, GatewayTarget, TargetKind
+from wicketgate_gateway.contract.identity import Principal, PrincipalKind
 from wicketgate_gateway.contract.keeping import Retention
 from wicketgate_gateway.contract.policy import Bundle
+from wicketgate_gateway.contract.verdict import HoldTerms
 from wicketgate_gateway.store import place
 from wicketgate_gateway.store.base import Connection, is_sqlite
 
@@ -289,3 +297,85 @@ def test_a_journal_tombstone_that_does_not_join_is_found(sealed: Sealed) -> None
         )
     )
     assert "cut" in sealed.kinds()
+
+
+# -- approvals -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def control(request: pytest.FixtureRequest) -> ControlStore:
+    """A control store of each kind."""
+    return (
+        ControlStore()
+        if request.param == "sqlite"
+        else ControlStore(url_file=str(request.getfixturevalue("audit_url")()))
+    )
+
+
+def ask_and_deny(state: Path, control: ControlStore) -> dict[str, str]:
+    """One request that was denied, one that lapsed, one that is open: the state of each, by its statement."""
+    terms = HoldTerms(rule="orders#2", approver_groups=(GROUP,), approver_names=("dba",))
+
+    def held(text: str) -> Held:
+        return Held(
+            bot_id=BOT, bot="code-review", owner="group:x", owner_id=TENANT, target="orders-db", protocol="postgres",
+            session="s", statement=text, parameters=(), facts={}, policy="sha256:" + "1" * 64, reason="r",
+        )  # fmt: skip
+
+    async def run() -> dict[str, str]:
+        store = await open_store(url_of(control, state))
+        try:
+            approvals = Approvals(store, policy=lambda: "sha256:" + "1" * 64)
+            denied = await approvals.ask(held("DELETE 1"), terms)
+            person = Principal(PrincipalKind.PERSON, TENANT, GROUP, "cli", "Ann", "uti", 0.0, groups=frozenset({GROUP}))
+            await approvals.decide(denied.handle, person, Choice.DENY, checked=groups_to_check(denied))
+            lapsed = await approvals.ask(held("DELETE 2"), replace(terms, within=0.001))
+            open_one = await approvals.ask(held("DELETE 3"), terms)
+            return {"denied": denied.handle, "lapsed": lapsed.handle, "open": open_one.handle}
+        finally:
+            await store.close()
+
+    return asyncio.run(run())
+
+
+def requests_left(state: Path, control: ControlStore) -> set[str]:
+    async def run() -> set[str]:
+        store = await open_store(url_of(control, state))
+        try:
+            return {request.handle for request in await store.list(tuple(State))}
+        finally:
+            await store.close()
+
+    return asyncio.run(run())
+
+
+def test_ended_requests_are_forgotten_in_time_and_open_ones_are_not(sealed: Sealed, control: ControlStore) -> None:
+    handles = ask_and_deny(sealed.state, control)
+    kept = Retention(approvals="10d")
+    later = time.time_ns() + 9 * DAY
+    assert forget_approvals(sealed.state, control, kept, now=later) == 0
+    assert requests_left(sealed.state, control) == set(handles.values())
+    # Much later: yet what is still open stays.
+    assert forget_approvals(sealed.state, control, kept, now=later + 2 * DAY) == 2
+    assert requests_left(sealed.state, control) == {handles["open"]}
+
+
+def test_no_request_is_forgotten_while_a_legal_hold_stands(sealed: Sealed) -> None:
+    control = ControlStore()
+    handles = ask_and_deny(sealed.state, control)
+    late = time.time_ns() + 1000 * DAY
+    holds.add(sealed.log, LegalHold(hold="case", reason="r", by="me", target="another"))
+    assert forget_approvals(sealed.state, control, Retention(), now=late) == 0
+    assert requests_left(sealed.state, control) == set(handles.values())
+    holds.lift(sealed.log, "case", reason="r", by="me")
+    assert forget_approvals(sealed.state, control, Retention(), now=late) == 2
+    seals = sealed.state / "seals.ndjson"
+    assert seals.exists()
+    seals.write_bytes(seals.read_bytes().replace(b"case", b"cast"))
+    with pytest.raises(SealError):
+        forget_approvals(sealed.state, control, Retention(), now=late)
+
+
+def test_a_control_store_that_was_never_made_is_not_made_for_this(sealed: Sealed) -> None:
+    assert forget_approvals(sealed.state, ControlStore(), Retention()) == 0
+    assert not list(sealed.state.glob("control*"))
