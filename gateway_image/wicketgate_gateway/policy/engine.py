@@ -23,6 +23,7 @@ from wicketgate_gateway.policy import plumbing, verdicts
 from wicketgate_gateway.policy.compile import CompiledRule, merged
 from wicketgate_gateway.policy.conditions import Outcome
 from wicketgate_gateway.policy.decision import Decision, Record, Subject, VerdictCache
+from wicketgate_gateway.policy.indexed import RuleIndex
 from wicketgate_gateway.policy.names import Name
 from wicketgate_gateway.policy.operation import Aspect, SessionFacts, Statement, changes_system, statement_of
 from wicketgate_gateway.policy.points import Conditions, Point, PointRules
@@ -69,6 +70,7 @@ class TargetPolicy:
         self._allow = tuple(rule for rule in sql if rule.effect is not Effect.DENY)
         self._hold = tuple(rule for rule in sql if rule.effect is Effect.HOLD)
         self._deny = tuple(rule for rule in sql if rule.effect is Effect.DENY)
+        self._allow_index, self._hold_index, self._deny_index = map(RuleIndex, (self._allow, self._hold, self._deny))
         self.data_masks = tuple(data_masks)
         """What is masked in answers other than SQL's rows."""
         conditions = [rule.condition for rule in self.rules if rule.condition is not None]
@@ -240,7 +242,7 @@ class TargetPolicy:
         )
 
     def _denied_by_rule(self, statement: Statement, tester: Conditions) -> Verdict | None:
-        for rule in self._deny:
+        for rule in self._deny_index.about(_touched(statement)):
             met = rule.meets(statement)
             if met is None:
                 continue
@@ -254,7 +256,7 @@ class TargetPolicy:
     def _met_by_holds(
         self, statement: Statement, tester: Conditions, holding: dict[CompiledRule, Aspect | Name]
     ) -> Verdict | None:
-        for rule in self._hold:
+        for rule in self._hold_index.about(_touched(statement)):
             met = rule.meets(statement)
             outcome = Outcome.FALSE if met is None else tester.test(rule)
             if outcome is Outcome.ERROR:
@@ -359,7 +361,9 @@ class TargetPolicy:
         if found is None:
             if len(self._covering) >= 8192:
                 self._covering.clear()
-            found = self._covering[aspect] = tuple(rule for rule in self._allow if rule.covers(aspect))
+            found = self._covering[aspect] = tuple(
+                rule for rule in self._allow_index.about((aspect.relation,)) if rule.covers(aspect)
+            )
         return found
 
     # --- verdicts ----------------------------------------------------------------------------------------------------
@@ -446,6 +450,11 @@ def _stripped(text: str) -> bytes | None:
         return strip_literals(text.encode())
     except UnicodeEncodeError:
         return None
+
+
+def _touched(statement: Statement) -> set[Name]:
+    # A rule that names relations in full meets a statement by one of these, or not at all.
+    return {aspect.relation for aspect in statement.aspects if aspect.relation is not None}
 
 
 def _decide(policy: TargetPolicy, text: str, session: SessionFacts, now: float | None) -> Decision:
