@@ -22,6 +22,8 @@ from wicketgate_gateway.wire.kubernetes import pods
 
 UNKNOWN: Final = object()
 """An object that could not be told beforehand."""
+ASSUMED: Final = object()
+"""An object of which the best is assumed: what is denied even so need not be looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class KubernetesPoint:
     """What runs in a pod."""
     ports: tuple[int, ...] = ()
     dry_run: bool = False
+    namespaced: bool = True
+    """Whether the resource is of namespaces: if it is not, no namespace has it."""
 
     @property
     def kind(self) -> str:
@@ -74,7 +78,7 @@ class KubernetesPoint:
     def values(self) -> dict[str, Any]:
         """The variables of conditions."""
         words = self.run.words if isinstance(self.run, Exec) else ()
-        known = None if self.object is UNKNOWN else self.object
+        known = None if self.object is UNKNOWN or self.object is ASSUMED else self.object
         return {
             "op.verb": self.verb,
             "op.group": self.group,
@@ -169,7 +173,7 @@ class KubernetesRule:
         return self._covers_object(point) and self._covers_run(point)
 
     def _covers_object(self, point: KubernetesPoint) -> bool:
-        if not self.reads_object:
+        if not self.reads_object or point.object is ASSUMED:
             return True
         if point.object is UNKNOWN or (point.object is None and point.writes):
             return False
@@ -199,6 +203,8 @@ class KubernetesRule:
             return False
         if self._resources is not None and not any(resource.meets(point.resource) for resource in self._resources):
             return False
+        if self._namespaces is not None and not point.namespaced and not point.namespace:
+            return False
         # What is over all namespaces, or about all names, is about each.
         for patterns, value in ((self._namespaces, point.namespace), (self._names, point.name)):
             if patterns is not None and value and not _any(patterns, value):
@@ -210,6 +216,8 @@ class KubernetesRule:
     def _meets_object(self, point: KubernetesPoint) -> bool:
         if not self.reads_object or point.object is UNKNOWN:
             return True
+        if point.object is ASSUMED:
+            return False
         for steps, patterns in self._object.values():
             if not any(_any(patterns, text) for text in possible_values(point.object, steps)):
                 return False

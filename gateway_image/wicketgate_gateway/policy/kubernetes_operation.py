@@ -20,15 +20,19 @@ _READS_INPUT: Final = re.compile(
 _WRITES: Final = frozenset({"create", "update", "patch"})
 
 
-def point_of(request: Request, body: Body | None, object_: Any = None) -> KubernetesPoint:
-    """The request's point. `object_` is what a patch leads to, where that is known. Raises RequestError."""
+def point_of(request: Request, body: Body | None, object_: Any = None, *, namespaced: bool = True) -> KubernetesPoint:
+    """The request's point. `object_` is what a dry run said that a patch, or a body that only the API server can read,
+    leads to; `namespaced` whether the resource is of namespaces at all. Raises RequestError."""
     if not request.resource:
         return KubernetesPoint(request.method.lower(), path=request.path)
-    name = checked_names(request, body)
     writes = request.verb in _WRITES and not request.connects
     value: Any = None
-    if writes:
-        value = object_ if object_ is not None else UNKNOWN if request.verb == "patch" or body is None else body.value
+    if writes and object_ is not None:
+        value = object_
+    elif writes:
+        value = UNKNOWN if body is None or body.opaque or request.verb == "patch" else body.value
+    told = None if body is None else object_ if body.opaque and not request.subresource else body.value
+    name = checked_names(request, None if told is UNKNOWN else told)
     run = command_of(request.command, stdin=request.switch("stdin")) if request.subresource == "exec" else None
     return KubernetesPoint(
         request.verb,
@@ -41,6 +45,7 @@ def point_of(request: Request, body: Body | None, object_: Any = None) -> Kubern
         object=value,
         run=run,
         dry_run=dry_run(request, body),
+        namespaced=namespaced,
     )
 
 

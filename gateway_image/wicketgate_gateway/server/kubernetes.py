@@ -22,6 +22,7 @@ from wicketgate_gateway.contract.values import seconds
 from wicketgate_gateway.identity.errors import Refused
 from wicketgate_gateway.server.sessions import LogInError, Sessions
 from wicketgate_gateway.session.kubernetes import KubernetesSession
+from wicketgate_gateway.session.kubernetes_discovery import Discovery
 from wicketgate_gateway.session.session import SessionOverError
 from wicketgate_gateway.wire.http.body import Body
 from wicketgate_gateway.wire.http.head import (
@@ -62,6 +63,14 @@ class KubernetesListener:
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._discoveries: dict[str, Discovery] = {}
+
+    def discovery(self, target: str) -> Discovery:
+        """What the API server of a target has, as far as it is known."""
+        found = self._discoveries.get(target)
+        if found is None:
+            found = self._discoveries[target] = Discovery()
+        return found
 
     async def listen(self, context: ssl.SSLContext) -> int:
         """Start to listen where the configuration says; the port. Raises OSError."""
@@ -224,7 +233,7 @@ class _Connection:
         )  # fmt: skip
         registry.refuse_killed(session)
         await registry.start_on_record(session)
-        live = KubernetesSession(session, registry.agents.open)
+        live = KubernetesSession(session, registry.agents.open, self._listener.discovery(name))
         self._live = live
         registry.add(live, live.cut)
         try:

@@ -23,8 +23,20 @@ from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.identity import Principal
 from wicketgate_gateway.contract.verdict import Effect, Verdict
 from wicketgate_gateway.masking import kubernetes as secrets
-from wicketgate_gateway.policy.kubernetes import UNKNOWN, KubernetesPoint
+from wicketgate_gateway.policy.kubernetes import ASSUMED, UNKNOWN, KubernetesPoint
 from wicketgate_gateway.policy.kubernetes_operation import point_of
+from wicketgate_gateway.session.kubernetes_answers import (
+    JSON,
+    Lines,
+    code_of,
+    dry_target,
+    json_alone,
+    masked,
+    no_such,
+    refusal,
+    told,
+)
+from wicketgate_gateway.session.kubernetes_discovery import Discovery, is_discovery
 from wicketgate_gateway.session.kubernetes_hold import Approved, ask, canonical, parsed
 from wicketgate_gateway.session.kubernetes_upstream import Upstream, UpstreamError
 from wicketgate_gateway.session.session import MAX_STATEMENT_SHOWN, Session, SessionOverError
@@ -40,12 +52,7 @@ log = structlog.get_logger("wicketgate.kubernetes")
 
 OpenStream = Callable[[str, Open], Awaitable[tuple[Stream, Opened]]]
 MAX_RESOLVED = 16 * 1024 * 1024
-DISCOVERY_SECONDS = 300.0
-AGAIN_SECONDS = 10.0
-"""How soon after another look an unknown resource makes us look again what the API server has."""
-
-_DISCOVERY = ("version", "api", "apis", "openapi", "healthz", "livez", "readyz", ".well-known")
-"""What every client asks before anything else: which resources there are. None of it is about an object."""
+_JSON_FORM = "application/json"
 _PASSED = frozenset({"accept", "user-agent", "kubectl-command", "kubectl-session", "audit-id"})
 """Headers of a client that are sent on."""
 _ANSWERED = frozenset(
@@ -106,6 +113,8 @@ class Asked:
     verdict: Verdict
     seq: int = 0
     started: int = 0
+    resolved: Any = None
+    """The object that a write leads to, where a dry run was asked."""
     raw: bytes = b""
     """The body behind `proxy`, which is the backend's own."""
 
@@ -115,20 +124,27 @@ class Asked:
         return self.body.raw if self.body is not None else self.raw
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What the API server itself refused, when it was asked by a dry run."""
+
+    code: int
+    content: bytes
+
+
 class KubernetesSession:
     """One session. `serve` is called for one request after the other."""
 
-    def __init__(self, session: Session, open_stream: OpenStream) -> None:
+    def __init__(self, session: Session, open_stream: OpenStream, discovery: Discovery) -> None:
         self.session = session
         self.over = False
         self.busy = False
         self._open_stream = open_stream
+        self._discovery = discovery
         self._upstream: Upstream | None = None
         self._task: asyncio.Task[Any] | None = None
         self._reason = ""
         self._said = ""
-        self._resources: frozenset[tuple[str, str, str]] | None = None
-        self._looked = 0.0
 
     # One request.
 
@@ -159,7 +175,12 @@ class KubernetesSession:
             await self._refuse(client, verdict, f"{head.method} {target}", [head.method.lower()], [], code=400)
             return
         except UpstreamError as error:
-            await client.answer(502, _JSON, status(502, error.message, cause=error.code))
+            await client.answer(502, JSON, status(502, error.message, cause=error.code))
+            return
+        if isinstance(asked, Refused):
+            verdict = Verdict(Effect.DENY, "builtin:dry-run", "the API server refused it", code="target-refused")
+            await self.journalled([self._operation(verdict, f"{head.method} {target}", [head.method.lower()], [])])
+            await client.answer(asked.code, JSON, asked.content)
             return
         if asked.verdict.effect is Effect.DENY:
             await self.refuse(client, asked.verdict, asked)
@@ -179,7 +200,7 @@ class KubernetesSession:
             warnings.append(f"`{approved.handle}` was approved")
         await self._go(asked, client, warnings, approved)
 
-    async def _understood(self, head: RequestHead, target: str, content: bytes) -> Asked:
+    async def _understood(self, head: RequestHead, target: str, content: bytes) -> Asked | Refused:
         request = understand(head.method, target)
         self._check_headers(head, request)
         body, raw = None, b""
@@ -189,25 +210,32 @@ class KubernetesSession:
                 raise RequestError("a path that is no resource takes no body")
         else:
             body = bodies.read(request, head.first("content-type"), content)
-        if body is not None and secrets.holds_masked(body.value):
+        namespaced = await self._discovery.namespaced(request, self.fetch) if request.resource else True
+        point = point_of(request, body, namespaced=namespaced is not False)
+        opaque = body is not None and body.opaque
+        unknown = point.object is UNKNOWN and (opaque or self._reads_objects())
+        # Of what is not allowed whatever the object is, no dry run is asked.
+        first = replace(point, object=ASSUMED) if unknown else point
+        asked = Asked(head, request, body, point, self._decide(first, request), raw=raw)
+        if namespaced is None and asked.verdict.effect is not Effect.DENY:
+            asked.verdict = no_such(request)
+        if asked.verdict.effect is Effect.DENY:
+            return asked
+        if unknown:
+            found = await self._resolved(asked)
+            if isinstance(found, Refused):
+                return found
+            asked.resolved = found
+            asked.point = point_of(request, body, found, namespaced=namespaced is not False)
+            asked.verdict = self._decide(asked.point, request)
+        written = asked.resolved if opaque else body.value if body is not None else None
+        if secrets.holds_masked(written):
             raise RequestError(
                 "the object holds values that were masked when you read it, and writing them back would destroy the "
                 "real ones",
                 code="masked-value-written",
                 remedy="leave those fields out: patch only what you change",
             )
-        point = point_of(request, body)
-        asked = Asked(head, request, body, point, self._decide(point, request), raw=raw)
-        if request.resource and asked.verdict.effect is not Effect.DENY:
-            unknown = await self._unknown(request)
-            if unknown:
-                asked.verdict = Verdict(
-                    Effect.DENY, "builtin:discovery", unknown, "look at `kubectl api-resources`", "unknown-resource"
-                )
-                return asked
-            if point.object is UNKNOWN and self._reads_object(point):
-                asked.point = point_of(request, body, await self._resolved(asked))
-                asked.verdict = self._decide(asked.point, request)
         return asked
 
     def _check_headers(self, head: RequestHead, request: Request) -> None:
@@ -227,20 +255,15 @@ class KubernetesSession:
             return trouble
         policy = self.session.policy
         verdict = policy.decide_points([point], point.values(), str(point))
-        if verdict.code == "not-allowed" and _is_discovery(request):
+        if verdict.code == "not-allowed" and is_discovery(request):
             return Verdict(Effect.ALLOW, "builtin:discovery", record=policy.record.level.value)
         return verdict
 
     def _rules(self) -> list[Any]:
         return [rule for rule in self.session.policy.rules if rule.points is not None]
 
-    def _reads_object(self, point: KubernetesPoint) -> bool:
-        # A patch is only asked as a dry run if a rule needs to know what it leads to.
-        return any(
-            rule.points.reads_object and (rule.points.meets(point) or rule.effect is not Effect.DENY)
-            for rule in self._rules()
-            if hasattr(rule.points, "reads_object")
-        )
+    def _reads_objects(self) -> bool:
+        return any(getattr(rule.points, "reads_object", False) for rule in self._rules())
 
     def _reveals(self, point: KubernetesPoint) -> bool:
         return any(
@@ -267,27 +290,30 @@ class KubernetesSession:
         self._upstream = Upstream(stream)
         return self._upstream
 
-    async def fetch(
-        self, method: str, target: str, *, accept: str = "application/json", body: Body | None = None
-    ) -> Any:
-        """Ask something of our own; the decoded answer, or None if it is no success. Raises UpstreamError."""
-        upstream = await self.upstream()
-        headers = [("Accept", accept), ("User-Agent", "wicketgate")]
-        if body is not None:
-            headers.append(("Content-Type", body.form))
-        answer = await upstream.ask(method, target, headers, body.raw if body is not None else b"")
-        content = await upstream.whole(MAX_RESOLVED)
-        if answer.status not in (200, 201, 202):
+    async def fetch(self, method: str, target: str, *, accept: str = _JSON_FORM, body: Body | None = None) -> Any:
+        """Ask something of our own; the decoded answer, None if it is no success. Raises UpstreamError."""
+        code, content = await self._fetched(method, target, accept, body)
+        if code not in (200, 201, 202):
             return None
         try:
             return json.loads(content)
         except ValueError:
             raise UpstreamError("the API server answered something else than JSON", code="target-broken") from None
 
+    async def _fetched(self, method: str, target: str, accept: str, body: Body | None) -> tuple[int, bytes]:
+        upstream = await self.upstream()
+        headers = [("Accept", accept), ("User-Agent", "wicketgate")]
+        if body is not None:
+            headers.append(("Content-Type", body.form))
+        answer = await upstream.ask(method, target, headers, body.raw if body is not None else b"")
+        return answer.status, await upstream.whole(MAX_RESOLVED)
+
     async def _resolved(self, asked: Asked) -> Any:
-        """What a patch leads to, by a dry run; UNKNOWN if the API server does not say."""
-        found = await self.fetch(asked.request.method, dry_target(asked.request), body=asked.body)
-        return UNKNOWN if found is None else found
+        """The object that a write leads to, by a dry run; or the API server's refusal of it."""
+        code, content = await self._fetched(asked.request.method, dry_target(asked.request), _JSON_FORM, asked.body)
+        if code >= 400:
+            return Refused(code, content)
+        return bodies.load(content)
 
     async def preview(self, asked: Asked) -> tuple[Any, Any]:
         """The object as it is and as it would be, each None if that cannot be told."""
@@ -303,27 +329,6 @@ class KubernetesSession:
         except UpstreamError as error:
             log.info("no preview", code=error.code, reason=error.message)
         return before, after
-
-    async def _unknown(self, request: Request) -> str:
-        """Why the API server does not have the resource, empty if it does."""
-        key = (request.group, request.version, request.full_resource)
-        now = time.monotonic()
-        if (
-            self._resources is None
-            or now - self._looked > DISCOVERY_SECONDS
-            or (key not in self._resources and now - self._looked > AGAIN_SECONDS)
-        ):
-            await self._look(now)
-        if self._resources is None:
-            return "which resources the API server has could not be found out"
-        if key in self._resources:
-            return ""
-        return f"the API server has no `{request.full_resource}` in `{'/'.join(filter(None, key[:2]))}`"
-
-    async def _look(self, now: float) -> None:
-        found = await discovered(self.fetch)
-        if found:
-            self._resources, self._looked = found, now
 
     # Holding.
 
@@ -359,7 +364,7 @@ class KubernetesSession:
             await self._answer(asked, upstream, code, headers, client)
             outcome = "ok" if code < 400 else "error"
         except UpstreamError as error:
-            await client.answer(502, _JSON, status(502, error.message, cause=error.code))
+            await client.answer(502, JSON, status(502, error.message, cause=error.code))
         finally:
             self.finished(asked, outcome, str(code or ""))
             if approved is not None:
@@ -395,7 +400,7 @@ class KubernetesSession:
         )
         if request.streams or not looked_at:
             await client.begin(code, headers)
-            lines = _Lines(request) if looked_at else None
+            lines = Lines(request) if looked_at else None
             async for piece in upstream.body():
                 shown = piece if lines is None else lines.feed(piece)
                 await self._piece(shown, client)
@@ -405,7 +410,7 @@ class KubernetesSession:
             return
         content = await upstream.whole()
         if (content and b"Secret" in content) or secrets.concerns(request):
-            content = _masked(content, request)
+            content = masked(content, request)
         self._record_server(content)
         self.session.bytes_out += len(content)
         await client.answer(code, headers, content)
@@ -423,14 +428,14 @@ class KubernetesSession:
     async def refused(self, verdict: Verdict, asked: Asked) -> bytes:
         """Put a refusal on record; the `Status` to tell."""
         text = self._text(asked)
-        return await self._on_record(verdict, text, [asked.point.kind], [str(asked.point)], _code(verdict, 403))
+        return await self._on_record(verdict, text, [asked.point.kind], [str(asked.point)], code_of(verdict, 403))
 
     async def _refuse(
         self, client: Client, verdict: Verdict, text: str, kinds: list[str], relations: list[str], *, code: int = 403
     ) -> None:
-        code = _code(verdict, code)
+        code = code_of(verdict, code)
         content = await self._on_record(verdict, text, kinds, relations, code)
-        headers = [*_JSON, ("Warning", warning(told(verdict)))] if verdict.effect is Effect.HOLD else _JSON
+        headers = [*JSON, ("Warning", warning(told(verdict)))] if verdict.effect is Effect.HOLD else JSON
         await client.answer(code, headers, content)
 
     async def _on_record(self, verdict: Verdict, text: str, kinds: list[str], relations: list[str], code: int) -> bytes:
@@ -456,12 +461,12 @@ class KubernetesSession:
     def _text(self, asked: Asked) -> str:
         """The operation as people read it."""
         more = " (dry run)" if asked.point.dry_run else ""
-        body = (
-            asked.body.raw.decode(errors="replace")
-            if asked.body is not None and not secrets.concerns(asked.request)
-            else ""
-        )
-        return f"{asked.point}{more}" + (f"\n{body}" if body else "")
+        value = asked.body.value if asked.body is not None else None
+        if asked.body is not None and asked.body.opaque:
+            value = asked.resolved
+        if value is None or secrets.concerns(asked.request):
+            return f"{asked.point}{more}"
+        return f"{asked.point}{more}\n{bodies.canonical(value).decode()}"
 
     def _operation(self, verdict: Verdict, text: str, kinds: list[str], relations: list[str]) -> Operation:
         session = self.session
@@ -520,8 +525,10 @@ class KubernetesSession:
     def record_request(self, asked: Asked) -> None:
         """The request, for the recording: as it goes out, without values of Secrets."""
         content = asked.sent
+        if asked.body is not None and asked.body.opaque:
+            content = bodies.canonical(asked.resolved)
         if secrets.concerns(asked.request) or b'"Secret"' in content:
-            content = _masked(content, asked.request) if content else b""
+            content = masked(content, asked.request) if content else b""
         request = asked.request
         self._record_client(f"{request.method} {request.target} HTTP/1.1\r\n\r\n".encode() + content + b"\n")
 
@@ -577,88 +584,3 @@ class KubernetesSession:
         if recording is not None:
             recording.finish(reason)
             self.session.gate.notices.add([self.session.ended(reason)])
-
-
-_JSON = [("Content-Type", "application/json")]
-
-
-def _is_discovery(request: Request) -> bool:
-    if request.resource or request.method not in ("GET", "HEAD"):
-        return False
-    first = request.segments[0] if request.segments else ""
-    return first in _DISCOVERY and (first != ".well-known" or request.path.endswith("openid-configuration"))
-
-
-def _code(verdict: Verdict, code: int) -> int:
-    return 429 if verdict.code == "hold-pending" else code
-
-
-def told(verdict: Verdict) -> str:
-    """A verdict in one line."""
-    return f"{verdict.reason}; {verdict.remedy}" if verdict.remedy else verdict.reason
-
-
-def refusal(verdict: Verdict, code: int) -> bytes:
-    """What a client is told of a denial, or of a hold that did not come to run."""
-    retry = 30 if verdict.code == "hold-pending" else 0
-    return status(code, f"wicketgate: {told(verdict)}", cause=verdict.code, retry_after=retry)
-
-
-def dry_target(request: Request) -> str:
-    """The request's target as a dry run."""
-    return request.target if request.dry_run else request.target + ("&" if request.query else "?") + "dryRun=All"
-
-
-def json_alone(accept: str) -> str:
-    """The JSON forms (objects, tables) that an `Accept` asks for, in its order: what is looked at must be JSON."""
-    kept = [part.strip() for part in accept.split(",") if part.strip().lower().startswith("application/json")]
-    return ", ".join(kept) or "application/json"
-
-
-def _masked(content: bytes, request: Request) -> bytes:
-    try:
-        value = json.loads(content)
-    except ValueError:
-        # What is not JSON could hold anything.
-        return b"" if secrets.concerns(request) else content
-    return bodies.canonical(value) if secrets.mask(value, request) else content
-
-
-class _Lines:
-    """A watch: one JSON document a line, each masked by itself."""
-
-    def __init__(self, request: Request) -> None:
-        self._request = request
-        self._rest = b""
-
-    def feed(self, data: bytes) -> bytes:
-        """The lines that are whole, masked."""
-        data = self._rest + data
-        end = data.rfind(b"\n") + 1
-        self._rest = data[end:]
-        if len(self._rest) > MAX_RESOLVED:
-            raise UpstreamError("an event is too long", code="answer-too-large")
-        lines = data[:end].splitlines(keepends=True)
-        return b"".join(_masked(line[:-1], self._request) + b"\n" for line in lines)
-
-    def flush(self) -> bytes:
-        """What is left."""
-        rest, self._rest = self._rest, b""
-        return _masked(rest, self._request) if rest else b""
-
-
-async def discovered(fetch: Callable[..., Awaitable[Any]]) -> frozenset[tuple[str, str, str]]:
-    """All (group, version, resource or resource/subresource) that an API server has. Raises UpstreamError."""
-    form = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-    found: set[tuple[str, str, str]] = set()
-    for root in ("/api", "/apis"):
-        document = await fetch("GET", root, accept=form)
-        for group in (document or {}).get("items") or ():
-            name = (group.get("metadata") or {}).get("name", "")
-            for version in group.get("versions") or ():
-                for resource in version.get("resources") or ():
-                    plural = resource.get("resource", "")
-                    found.add((name, version["version"], plural))
-                    for sub in resource.get("subresources") or ():
-                        found.add((name, version["version"], f"{plural}/{sub.get('subresource', '')}"))
-    return frozenset(found)

@@ -19,6 +19,7 @@ from wicketgate_gateway.approvals.model import Claim, Held, Request
 from wicketgate_gateway.contract.verdict import Effect, Verdict
 from wicketgate_gateway.masking import kubernetes as secrets
 from wicketgate_gateway.session.holds import Answer, Blast, Hold, until
+from wicketgate_gateway.wire.kubernetes import protobuf
 from wicketgate_gateway.wire.kubernetes.body import Body
 from wicketgate_gateway.wire.kubernetes.body import canonical as compact
 from wicketgate_gateway.wire.kubernetes.request import Request as Wanted
@@ -69,9 +70,11 @@ def canonical(asked: Asked) -> str:
     request, body = asked.request, asked.body
     method = "CONNECT" if request.connects else request.method
     document: dict[str, Any] = {"do": str(asked.point), "method": method, "target": request.target}
-    if body is not None:
+    if body is not None and not body.opaque:
         document["type"] = body.form
         document["body"] = body.value
+    elif body is not None:
+        document["protobuf"] = body.raw.hex()
     elif asked.raw:
         document["raw"] = asked.raw.hex()
     return json.dumps(document, indent=1, ensure_ascii=False)
@@ -84,6 +87,8 @@ def parsed(text: str) -> tuple[Wanted, Body | None]:
     body = None
     if "body" in document:
         body = Body(document["type"], document["body"], compact(document["body"]))
+    elif "protobuf" in document:
+        body = Body(protobuf.FORM, None, bytes.fromhex(document["protobuf"]))
     return understand(method, document["target"]), body
 
 
@@ -120,7 +125,7 @@ def reach(asked: Asked, before: Any, after: Any) -> Blast:
 
 def difference(before: Any, after: Any, request: Wanted) -> str:
     """A unified diff of an object, without what the API server keeps about it and without values of Secrets."""
-    texts: list[list[str]] = []
+    texts: list[list[str]] = []  # as it is, as it would be
     for value in (before, after):
         if isinstance(value, dict):
             value = json.loads(json.dumps(value))
@@ -134,7 +139,7 @@ def difference(before: Any, after: Any, request: Wanted) -> str:
                     annotations.pop("kubectl.kubernetes.io/last-applied-configuration", None)
             value.pop("status", None)
         texts.append(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).splitlines() if value else [])
-    lines = list(difflib.unified_diff(*texts, "as it is", "as it would be", lineterm=""))
+    lines = list(difflib.unified_diff(texts[0], texts[1], "as it is", "as it would be", lineterm=""))
     text = "\n".join(lines) or "(no change)"
     return text if len(text) <= MAX_DIFF else text[:MAX_DIFF] + "\n… (cut)"
 

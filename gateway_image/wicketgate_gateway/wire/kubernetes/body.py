@@ -3,7 +3,8 @@
 How this works: JSON is taken as it is strict (RFC 8259: no repeated keys, no NaN, UTF-8 alone), YAML as the house reads
 it (no aliases, no tags, no repeated keys), and both go out as JSON, which every form that ends in `yaml` takes too. A
 reader that takes the first of two equal keys, where the API server takes the last, would decide on another object.
-Protobuf and CBOR are refused: their clients know how to send JSON.
+An object in protobuf is not read here: what it means is for the API server to say, by a dry run. CBOR is refused: its
+clients go on with JSON.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, Final
 
 from wicketgate_gateway.contract import yaml
 from wicketgate_gateway.contract.errors import DocumentError
+from wicketgate_gateway.wire.kubernetes import protobuf
 from wicketgate_gateway.wire.kubernetes.request import Request, RequestError
 
 MAX_BODY: Final = 3 * 1024 * 1024
@@ -37,9 +39,14 @@ class Body:
     form: str
     """Its media type, without parameters."""
     value: Any
-    """A mapping, or for a JSON patch a list."""
+    """A mapping, for a JSON patch a list; None if it can only be read by the API server."""
     raw: bytes
-    """What is forwarded: compact JSON."""
+    """What is forwarded: compact JSON, or an object in protobuf as it came."""
+
+    @property
+    def opaque(self) -> bool:
+        """Whether only the API server can read it."""
+        return self.value is None
 
     @property
     def applies(self) -> bool:
@@ -56,6 +63,13 @@ def read(request: Request, content_type: str, data: bytes) -> Body | None:
     if len(data) > MAX_BODY:
         raise RequestError(f"the body is over {MAX_BODY} bytes", code="body-too-large")
     form = _form(content_type)
+    if form == protobuf.FORM and request.verb in ("create", "update"):
+        if not data.startswith(protobuf.MAGIC):
+            raise RequestError("the body is not in Kubernetes' protobuf form")
+        return Body(form, None, data)
+    if form == protobuf.FORM and request.verb in ("delete", "deletecollection"):
+        options = protobuf.delete_options(data)
+        return Body("application/json", options, canonical(options))
     kinds = _PATCHES if request.verb == "patch" else _WHOLE
     kind = kinds.get(form)
     if kind is None:
@@ -153,17 +167,19 @@ def _form(content_type: str) -> str:
     return form.strip().lower() or "application/json"
 
 
-def checked_names(request: Request, body: Body | None) -> str:
-    """The name of what is written: the path's, else the body's. Raises RequestError where the two differ.
+def checked_names(request: Request, value: Any) -> str:
+    """The name of what is written: the path's, else that of the body `value`. Raises RequestError where the two differ.
 
     Empty if it is not known before (`generateName`), or if the request is about many.
     """
-    metadata = body.value.get("metadata") if body is not None and isinstance(body.value, dict) else None
+    metadata = value.get("metadata") if isinstance(value, dict) else None
     if metadata is None:
         return request.name
     if not isinstance(metadata, dict):
         raise RequestError("the body's `metadata` is no object")
     name, namespace = metadata.get("name"), metadata.get("namespace")
+    if metadata.get("generateName") and not request.name:
+        name = ""  # a dry run makes up another one
     if name not in (None, "") and (not isinstance(name, str) or (request.name and name != request.name)):
         raise RequestError("the body names another object than the path")
     # An object of a namespace says the path's; one of none says none.
