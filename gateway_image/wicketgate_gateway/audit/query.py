@@ -80,6 +80,8 @@ class SessionRow:
     bytes_in: int
     bytes_out: int
     closed: RecordingClosed | None = field(default=None)
+    journal: str = ""
+    """Which gateway's it is, in a store that many share (`store.place.own_journal`)."""
 
 
 _FIELDS = (
@@ -276,10 +278,11 @@ def _row(
     )
 
 
-_SESSION_FIELDS = (
-    "SELECT id, data, state, ended, reason, operations, denied, bytes_in, bytes_out,"
-    " recording_digest, recording_files, recording_size FROM sessions"
-)
+def _session_fields(connection: Connection) -> str:
+    journal = "''" if is_sqlite(connection) else "journal"
+    summary = "state, ended, reason, operations, denied, bytes_in, bytes_out"
+    recording = "recording_digest, recording_files, recording_size"
+    return f"SELECT id, data, {summary}, {recording}, {journal} FROM sessions"  # noqa: S608 - built of constants
 
 
 def sessions(
@@ -300,7 +303,7 @@ def sessions(
     def rows(more: str = "", *times: int, index: str = "") -> list[SessionRow]:
         by = f"INDEXED BY {index}" if index and is_sqlite(connection) else ""
         conditions = _and([*where, more] if more else where)
-        query = f"{_SESSION_FIELDS} {by} WHERE {conditions} ORDER BY started DESC, id DESC LIMIT ?"
+        query = f"{_session_fields(connection)} {by} WHERE {conditions} ORDER BY started DESC, id DESC LIMIT ?"
         found = connection.execute(query, (*values, *times, limit)).fetchall()
         return [_session(*row) for row in reversed(found)]
 
@@ -330,7 +333,7 @@ def session(connection: Connection, name: str) -> SessionRow:
         where, values = f"{end} = ? AND substr(id, length(id) - ? + 1) = ? LIMIT 2", (name[-4:], len(name), name)
     else:
         where, values = "id = ?", (name,)
-    rows = connection.execute(f"{_SESSION_FIELDS} WHERE {where}", values).fetchall()
+    rows = connection.execute(f"{_session_fields(connection)} WHERE {where}", values).fetchall()
     if not rows:
         raise WicketgateError(
             "there is no session yet" if name == "last" else f"there is no session `{name[:64]}`",
@@ -357,6 +360,7 @@ def _session(
     digest: bytes | None,
     files: int,
     size: int,
+    journal: str,
 ) -> SessionRow:
     closed = None
     if digest is not None:
@@ -371,4 +375,5 @@ def _session(
         bytes_in=bytes_in,
         bytes_out=bytes_out,
         closed=closed,
+        journal=journal,
     )

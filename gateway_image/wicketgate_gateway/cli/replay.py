@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from wicketgate_gateway.audit import ingest, query
 from wicketgate_gateway.audit.events import Operation
 from wicketgate_gateway.audit.query import SessionRow
-from wicketgate_gateway.cli import output, render
+from wicketgate_gateway.cli import hold_notes, output, render
 from wicketgate_gateway.cli.asciicast import Asciicast
 from wicketgate_gateway.cli.find import matching
 from wicketgate_gateway.cli.main import INCOMPLETE
@@ -140,9 +140,15 @@ class _Source:
         return operations
 
     def _live(self) -> bool:
-        return state_of(query.session(self._connection, self._session), gateway_runs(self._folder)) == "live"
+        row = query.session(self._connection, self._session)
+        return state_of(row, self._folder, gateway_runs(self._folder)) == "live"
 
     def steps(self) -> Iterator[Step]:
+        """The conversation, with what people said to what was held."""
+        found = lambda: hold_notes.look(self._connection, self._session)  # noqa: E731
+        return hold_notes.merged(self._steps(), found, again=self._follow)
+
+    def _steps(self) -> Iterator[Step]:
         for record in self._recording.records(follow=self._follow, alive=self._live):
             yield from self._conversation.feed(record)
         yield from self._conversation.finish()

@@ -13,6 +13,7 @@ from wicketgate_gateway.audit.query import SessionRow
 from wicketgate_gateway.cli import output
 from wicketgate_gateway.cli.state import Place, gateway_runs
 from wicketgate_gateway.recording.recorder import session_folder
+from wicketgate_gateway.store.place import own_journal
 
 _STYLES = {"live": "bold green", "ended": "", "lost": "bold red"}
 
@@ -61,12 +62,14 @@ def sessions(
     if not found:
         output.console(stderr=True).print("no session matches", style="dim")
         return
-    _print(found, running)
+    _print(found, folder, running)
 
 
-def state_of(row: SessionRow, running: bool) -> str:
-    """`live`, `ended`, or `lost`: the gateway died in mid-session (also if no other one has started since)."""
-    return "lost" if row.state == "live" and not running else row.state
+def state_of(row: SessionRow, folder: Path, running: bool) -> str:
+    """`live`, `ended`, or `lost`: the gateway died in mid-session (also if no other one has started since). Of another
+    gateway that shares the store nothing is known but what it wrote."""
+    lost = row.state == "live" and not running and row.journal == own_journal(folder)
+    return "lost" if lost else row.state
 
 
 def describe(row: SessionRow, folder: Path, running: bool) -> dict[str, Any]:
@@ -75,7 +78,7 @@ def describe(row: SessionRow, folder: Path, running: bool) -> dict[str, Any]:
     closed = row.closed
     return {
         "session": started.session,
-        "state": state_of(row, running),
+        "state": state_of(row, folder, running),
         "started": output.iso(started.time),
         "ended": None if row.ended is None else output.iso(row.ended),
         "duration_us": None if row.ended is None else (row.ended - started.time) // 1000,
@@ -103,7 +106,7 @@ def describe(row: SessionRow, folder: Path, running: bool) -> dict[str, Any]:
     }
 
 
-def _print(found: list[SessionRow], running: bool) -> None:
+def _print(found: list[SessionRow], folder: Path, running: bool) -> None:
     titles = ("started", "session", "bot", "target", "state", "lasted", "statements", "denied", "client")
     rows = [
         (
@@ -111,7 +114,7 @@ def _print(found: list[SessionRow], running: bool) -> None:
             row.started.session,
             row.started.bot,
             row.started.target,
-            state_of(row, running),
+            state_of(row, folder, running),
             output.duration((row.ended or time.time_ns()) - row.started.time),
             f"{row.operations:,}",
             f"{row.denied:,}" if row.denied else "",

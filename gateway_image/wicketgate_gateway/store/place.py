@@ -82,6 +82,11 @@ def journal_id(state: Path) -> str:
     return path.read_text("ascii").strip()
 
 
+def own_journal(state: Path) -> str:
+    """What `SessionRow.journal` is for this folder's sessions. Raises OSError."""
+    return journal_id(state) if (state / WHERE).exists() else ""
+
+
 def open_store(state: Path) -> Connection:
     """Open (and make, and migrate) the store of a state folder. Raises WicketgateError (`store-failed`, `store-newer`,
     `store-url-unreadable`, `store-url-invalid`)."""

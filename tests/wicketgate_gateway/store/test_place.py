@@ -84,3 +84,29 @@ def test_a_journals_name_is_given_once(tmp_path: Path) -> None:
     path = tmp_path / place.JOURNAL_ID
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_sessions_of_another_gateway_are_not_ours_to_call_lost(tmp_path: Path, audit_url: Url) -> None:
+    from wicketgate_gateway.audit import query
+    from wicketgate_gateway.cli.sessions import state_of
+    from wicketgate_gateway.store.base import SessionChange
+
+    url = audit_url()
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    data = (
+        '{"event":"session-started","time":1,"bot":"b","bot_id":"i","token_id":"t","target":"t","protocol":"p",'
+        '"peer":"x","agent":"a","session":"%s"}'
+    )
+    for state in (mine, other):
+        state.mkdir()
+        place.remember(state, AuditStore(url_file=str(url)))
+        store = place.open_store(state)
+        place.writer(state, store).change_sessions({state.name: SessionChange((1, "b", "t", data % state.name))})
+        store.close()
+    store = place.open_store(mine)
+    rows = {row.started.session: row for row in query.sessions(store)}
+    store.close()
+    assert state_of(rows["mine"], mine, False) == "lost"
+    assert state_of(rows["other"], mine, False) == "live"
+    assert state_of(rows["mine"], mine, True) == "live"
+    assert place.own_journal(tmp_path) == ""
