@@ -541,6 +541,9 @@ fn email(data: &[u8], at: usize, past: usize) -> Option<(usize, usize)> {
             break;
         }
     }
+    while start < at && data[start] == b'\'' {
+        start += 1; // a quote around it
+    }
     if start == at {
         return None;
     }

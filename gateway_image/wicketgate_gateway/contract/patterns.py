@@ -57,6 +57,31 @@ def canonical(pattern: str) -> str:
     return text
 
 
+def alphabet(pattern: str) -> frozenset[int]:
+    """All bytes that may stand in what the pattern matches. Raises as `canonical`."""
+    canonical(pattern)
+    parsed = _parser.parse(pattern)
+    return frozenset(_bytes_of(parsed, bool(parsed.state.flags & _IGNORE_CASE)))
+
+
+def _bytes_of(items: Iterable[tuple[Any, Any]], ignore_case: bool) -> set[int]:
+    found: set[int] = set()
+    for op, value in items:
+        name = str(op)
+        if name in _REPEATS:
+            found |= _bytes_of(value[2], ignore_case)
+        elif name == "BRANCH":
+            for branch in value[1]:
+                found |= _bytes_of(branch, ignore_case)
+        elif name == "SUBPATTERN":
+            _, added, removed, inner = value
+            within = (ignore_case or bool(added & _IGNORE_CASE)) and not removed & _IGNORE_CASE
+            found |= _bytes_of(inner, within)
+        else:
+            found |= _members(name, value, ignore_case)
+    return found
+
+
 def checked_pattern(pattern: str) -> str:
     """The pattern as it is, if `canonical` takes it; for models."""
     canonical(pattern)

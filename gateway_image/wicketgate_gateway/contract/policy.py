@@ -260,7 +260,7 @@ class MaskMethod(StrEnum):
     HASH = "hash"
     """A keyed digest (HMAC-SHA-256, 16 hex digits): equal values stay equal, none can be guessed."""
     FORMAT = "format"
-    """Each digit another digit, each letter another letter, by a key: shape and length stay, equal values stay equal."""
+    """Each digit another digit, each letter another letter, by a key: shape stays, equal values stay equal."""
     NULL = "null"
     """NULL; where there is none (a stream of text), nothing."""
 

@@ -1,6 +1,6 @@
 """Detectors: finding secrets and personal data in bytes, and masking what was found.
 
-How this works: `Detectors` compiles a table (`detectors_table`) and the team's own patterns into one scanner: the native
+How this works: `Detectors` compiles a table (`detectors_table`) and a team's own patterns into one scanner: the native
 one (`gateway_image/native/src/detect.rs`), else its twin in Python. Both are exact: a hit has passed its check (Luhn,
 mod 97, a JWT's header). `Detecting` masks hits by each detector's method. If a scan fails or overruns its budget, all
 that it was to look at is masked: nothing passes unseen.
@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, cast
 
 from wicketgate_gateway.contract.errors import WicketgateError
-from wicketgate_gateway.contract.patterns import canonical
+from wicketgate_gateway.contract.patterns import alphabet, canonical
 from wicketgate_gateway.contract.policy import BUILT_IN_DETECTORS, Mask, MaskMethod
 from wicketgate_gateway.masking import detectors_table as table
 from wicketgate_gateway.masking.detectors_twin import OVERRUN, TwinScanner, hex_runs
@@ -26,7 +26,7 @@ from wicketgate_gateway.masking.masks import STRICTNESS, strictest
 from wicketgate_gateway.masking.text import REDACTED, masked_text
 
 OVERRUN_NAME = "overrun"
-_QUOTE = ord('"')
+_SECRETS = frozenset({"api-key", "jwt", "private-key", OVERRUN_NAME})
 
 
 class Hit(NamedTuple):
@@ -44,6 +44,13 @@ class Own(Protocol):
     def pattern(self) -> str: ...
     @property
     def confirm(self) -> str | None: ...
+
+
+class Policied(Protocol):
+    """What is needed of a `TargetPolicy`."""
+
+    @property
+    def detectors(self) -> Sequence[tuple[Sequence[Mask], Mapping[str, Any]]]: ...
 
 
 class Scanner(Protocol):
@@ -76,6 +83,8 @@ class Detectors:
                 raise ValueError(f"no detector is called `{name}`")
             own.append((name, canonical(custom[name].pattern), str(custom[name].confirm or "")))
         self.own = tuple(own)
+        self.own_bytes = bytes(sorted({byte for name, _, _ in own for byte in alphabet(_pattern(custom, name))}))
+        """All bytes that may stand in what own patterns match."""
         self.scanner: Scanner = _compiled(self.names, self.own, twin)
         self.rows: Callable[..., tuple[int, list[Field]]] | None = getattr(self.scanner, "rows", None)
         """See `Scanner.rows` in the native crate; None where that is not built."""
@@ -87,6 +96,10 @@ class Detectors:
     def name_of(self, number: int) -> str:
         """The name of the detector with this number."""
         return OVERRUN_NAME if number == OVERRUN else self.names[number]
+
+
+def _pattern(custom: Mapping[str, Own] | None, name: str) -> str:
+    return custom[name].pattern if custom else ""
 
 
 @lru_cache(maxsize=64)
@@ -139,19 +152,43 @@ class Detecting:
     """Detectors and the method of each, with the key of digests. Made once for a policy."""
 
     def __init__(
-        self, masks: Iterable[Mask], own: Mapping[str, Own], key: bytes, *, twin: bool = False
+        self, policies: Iterable[tuple[Iterable[Mask], Mapping[str, Own]]], key: bytes, *, twin: bool = False
     ) -> None:
-        """`masks`: those with `detect`; where several name a detector, the strictest method holds."""
+        """For each policy its masks with `detect`, and its own detectors. Where several masks name a detector, the
+        strictest method holds; two policies' own detectors of one name are two. Raises as `Detectors`."""
         methods: dict[str, MaskMethod] = {}
-        for mask in masks:
-            for name in mask.detect or ():
-                methods[name] = strictest((methods.get(name), mask.method)) or mask.method
+        own: dict[str, Own] = {}
+        for masks, theirs in policies:
+            for mask in masks:
+                for name in mask.detect or ():
+                    found = theirs.get(name)
+                    unique = name
+                    while found is not None and own.setdefault(unique, found) != found:
+                        unique += "'"
+                    methods[unique] = strictest((methods.get(unique), mask.method)) or mask.method
         self.detectors = Detectors(sorted(methods), own, twin=twin)
         self.key = key
         self.methods = [methods[name] for name in self.detectors.names]
         """By the detectors' numbers."""
         self.strictest = strictest(methods.values()) or MaskMethod.NULL
         self._scan = self.detectors.scanner.scan
+
+    @classmethod
+    def all(cls, detectors: Detectors, method: MaskMethod, key: bytes) -> Detecting:
+        """The same method for whatever these detectors find."""
+        made = cls.__new__(cls)
+        made.detectors, made.key, made.strictest = detectors, key, method
+        made.methods = [method] * len(detectors.names)
+        made._scan = detectors.scanner.scan
+        return made
+
+    def holds_secret(self, data: bytes) -> bool:
+        """Whether there is a key or token in it, or that cannot be told: what no person should be shown."""
+        try:
+            names = {self.detectors.name_of(number) for _, _, number in self._scan(data)}
+        except Exception:  # whatever it is
+            return True
+        return not names.isdisjoint(_SECRETS)
 
     def method_of(self, hits: Sequence[tuple[int, int, int]]) -> MaskMethod:
         """The strictest method of these hits."""
@@ -217,3 +254,8 @@ def _is_bare(data: bytes, start: int, end: int) -> bool:
     before = data[:start].rstrip(b" \t\r\n")[-1:]
     after = data[end:].lstrip(b" \t\r\n")[:1]
     return data[start:end].isdigit() and before in (b"", b":", b",", b"[") and after in (b"", b",", b"]", b"}")
+
+
+def detecting(policy: Policied, key: bytes) -> Detecting | None:
+    """What looks for secrets in what a target sends under this policy; None if nothing does. Raises DetectorError."""
+    return Detecting(policy.detectors, key) if policy.detectors else None

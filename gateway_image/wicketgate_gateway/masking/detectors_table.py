@@ -148,7 +148,17 @@ TOKENS: tuple[Token, ...] = (
     # Payment and shops.
     *(
         _key(prefix, "word", 16)
-        for prefix in ("sk_live_", "sk_test_", "rk_live_", "rk_test_", "whsec_", "sq0atp-", "sq0csp-", "shpat_", "shpss_")
+        for prefix in (
+            "sk_live_",
+            "sk_test_",
+            "rk_live_",
+            "rk_test_",
+            "whsec_",
+            "sq0atp-",
+            "sq0csp-",
+            "shpat_",
+            "shpss_",
+        )
     ),
     # Models.
     *(_key(prefix, "url", 20) for prefix in ("sk-proj-", "sk-svcacct-", "sk-admin-", "sk-ant-", "sk-or-")),

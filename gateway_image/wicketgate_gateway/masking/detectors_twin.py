@@ -195,6 +195,8 @@ def email(data: bytes, at: int, past: int) -> tuple[int, int] | None:
             start -= 2
         else:
             break
+    while start < at and data[start] == 0x27:  # a quote around it
+        start += 1
     if start == at:
         return None
     end, best, dots, label = at + 1, None, 0, 0

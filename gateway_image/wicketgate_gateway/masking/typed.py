@@ -28,7 +28,6 @@ _EPOCH = date(2000, 1, 1)
 _START = date(1970, 1, 1)
 _DAYS = 36525
 _MICROSECONDS = 1_000_000
-_Bytes = bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,10 @@ def _integer(size: str, most: int) -> Type:
         if method is M.HASH:
             return number(str(value).encode(), key, most + 1)
         found = _digits(method, str(value), wire, key)
-        return None if found is None else max(-most, min(most, int(found)))
+        if found is None:
+            return None
+        other = int(found)
+        return other if -most <= other <= most else int(found[-len(str(most)) + 1 :])  # too large: one digit less
 
     return Type(
         lambda data, binary: struct.unpack(size, data)[0] if binary else int(data),
@@ -219,8 +221,10 @@ def _network(cidr: bool) -> Type:
             kept = 24 if v4 else 48
             address = int(value.ip) >> (bits - kept) << (bits - kept)
         elif method is not M.REDACT:
-            address = (10 << 24 | number(value.packed, key, 1 << 24)) if v4 else 0xFD << 120 | number(
-                value.packed, key, 1 << 120
+            address = (
+                (10 << 24 | number(value.packed, key, 1 << 24))
+                if v4
+                else 0xFD << 120 | number(value.packed, key, 1 << 120)
             )
         return ipaddress.ip_interface((address.to_bytes(bits // 8, "big"), bits))
 

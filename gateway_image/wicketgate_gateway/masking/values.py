@@ -45,4 +45,3 @@ def mask_value(
 
 def _null(value: bytes) -> None:
     return None
-

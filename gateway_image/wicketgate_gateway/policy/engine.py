@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from wicketgate_gateway.contract.policy import Mask
+from wicketgate_gateway.contract.policy import Detector, Mask
 from wicketgate_gateway.contract.verdict import Effect, Verdict
 from wicketgate_gateway.masking.masks import Masks
 from wicketgate_gateway.masking.plan import MaskPlan, plan_for, refusal
@@ -56,6 +56,7 @@ class TargetPolicy:
         cache: VerdictCache | None = None,
         clock: Callable[[], float] = time.time,
         data_masks: Iterable[Mask] = (),
+        detectors: Iterable[tuple[Sequence[Mask], Mapping[str, Detector]]] = (),
     ) -> None:
         """`cache` is one that bots share whose policies, masks and target are the same; it is not taken where a
         condition asks who the bot is."""
@@ -73,6 +74,8 @@ class TargetPolicy:
         self._allow_index, self._hold_index, self._deny_index = map(RuleIndex, (self._allow, self._hold, self._deny))
         self.data_masks = tuple(data_masks)
         """What is masked in answers other than SQL's rows."""
+        self.detectors = tuple(detectors)
+        """For each policy with `detect`: those masks, and its own detectors."""
         conditions = [rule.condition for rule in self.rules if rule.condition is not None]
         self.reads_text = any(condition.reads_text for condition in conditions)
         """Whether a verdict may hang on the literals of a text."""
@@ -151,6 +154,7 @@ class TargetPolicy:
             self.digest,
             clock=self.clock,
             data_masks=self.data_masks,
+            detectors=self.detectors,
         )
 
     def decide_points(

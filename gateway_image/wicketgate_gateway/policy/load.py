@@ -90,6 +90,9 @@ class PolicySet:
             self.digest,
             cache=cache,
             data_masks=[m for policy in policies for m in policy.mask if m.json_ or m.detect],
+            detectors=[
+                (found, policy.detectors) for policy in policies if (found := [m for m in policy.mask if m.detect])
+            ],
         )
 
     def _share(
