@@ -1,8 +1,8 @@
-"""`python -m fuzz codec|decision [--minutes N]`: fuzz one target; exits with 0 if nothing was found.
+"""`python -m fuzz codec|decision|masks [--minutes N]`: fuzz one target; exits with 0 if nothing was found.
 
 Inputs that reached something new are kept in `.fuzz/<target>/corpus` below the current folder, so that the next run
 starts from them; an input that fails is written to `.fuzz/<target>/` with its kind and hash as name, and
-`python -m fuzz <target> FILE` runs it again.
+`python -m fuzz <target> FILE` runs it again. `masks` needs no libFuzzer: see `fuzz.masks`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-TARGETS = ("codec", "decision")
+TARGETS = ("codec", "decision", "masks")
 
 
 def main() -> int:
@@ -25,6 +25,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="0: another one each time")
     parser.add_argument("--folder", type=Path, default=Path(".fuzz"))
     options = parser.parse_args()
+
+    if options.target == "masks":
+        from fuzz import masks
+
+        return masks.main(options.minutes, options.seed, options.folder / "masks")
 
     import atheris
 

@@ -184,7 +184,7 @@ class _Hooks:
     def masker(
         self, prepared: object, fields: tuple[FieldDescription, ...], formats: tuple[int, ...]
     ) -> Callable[[bytes, int, int], bytes]:
-        return lambda data, start, end: messages.data_row([b"*"])
+        return lambda data, start, end: messages.data_row([b"*"]) * _rows_in(data, start, end)
 
     def finished(self, expected: Expected, outcome: str, ran: object) -> None:
         self.ended.append((expected.operation, outcome))
@@ -192,6 +192,17 @@ class _Hooks:
     def parameter(self, name: str, value: str) -> None:
         if name == "search_path":
             raise ProtocolError("pinned")
+
+
+def _rows_in(data: bytes, start: int, end: int) -> int:
+    rows = 0
+    while start < end:
+        assert data[start] == ord("D"), "the masker gets rows and nothing else"
+        start += 1 + int.from_bytes(data[start + 1 : start + 5], "big")
+        rows += 1
+    assert start == end, "the masker gets whole rows"
+    assert rows, "the masker gets rows"
+    return rows
 
 
 def _responses(data: bytes, cut: int) -> tuple[object, ...]:

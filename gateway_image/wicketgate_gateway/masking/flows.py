@@ -1,7 +1,7 @@
 """What a statement may do with masked columns, in the light of one session.
 
-How this works: the statement's facts say first, and fast, whether a masked column can be in play at all. Only if it can,
-the statement is traced (`lineage`): which masked columns its answer shows, what they are used for, where they are
+How this works: the statement's facts say first, and fast, whether a masked column can be in play at all. Only if one
+can, the statement is traced (`lineage`): which masked columns its answer shows, what they are used for, where they are
 written. What cannot be traced counts as everything at once.
 """
 
@@ -12,7 +12,7 @@ from functools import cache
 
 from wicketgate_gateway.contract.catalogue import Catalogue
 from wicketgate_gateway.contract.policy import MaskMethod, MaskUses
-from wicketgate_gateway.masking.lineage.model import How, Lineage, Origin, UntraceableError, Use, Value
+from wicketgate_gateway.masking.lineage.model import UNTRACED, How, Lineage, Origin, UntraceableError, Use, Value
 from wicketgate_gateway.masking.lineage.trace import trace
 from wicketgate_gateway.masking.masks import Cover, MaskedRelation, Masks, both, of_computed
 from wicketgate_gateway.policy.names import CatalogueIndex, Name, resolve_relation
@@ -185,7 +185,7 @@ class Flows:
 
     def hidden(self, lineage: Lineage) -> frozenset[int]:
         """Numbers of the parameters that meet masked columns; 0 stands for literals."""
-        return frozenset(number for origin, number in lineage.meets if self.cover(origin) is not None)
+        return frozenset(n for origin, n in lineage.meets if origin == UNTRACED or self.cover(origin) is not None)
 
     def shown(self, origin: Origin) -> str:
         """A column's name, for people."""

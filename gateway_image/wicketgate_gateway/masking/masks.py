@@ -1,10 +1,10 @@
-"""The masks of a target, compiled: which columns of which relations come back masked, how, and what they may be used for.
+"""The masks of a target, compiled: which columns come back masked, how, and what they may be used for.
 
 How this works: a catalogue's relations are matched once. From the columns that a mask names, it spreads: a view's (or
 materialised view's) column has the masks of the columns that it comes from, by the view's definition; where that
 cannot be followed, all columns of a view that refers to a masked column are masked. Partitions and inheriting tables
-share the masks of their parent's columns, both ways, by name; generated columns have the masks of what they are computed
-from. `names` masks are masks of every column so called, beside being masks of labels.
+share the masks of their parent's columns, both ways, by name; generated columns have the masks of what they are
+computed from. `names` masks are masks of every column so called, beside being masks of labels.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 """The mask plan: which columns of an answer are masked, and which statements masks forbid.
 
 How this works: two independent words on each result column, and it is masked if either says so. PostgreSQL tells in
-RowDescription which table's column a result column is, through aliases, subqueries, CTEs and joins; those are looked up in
-the catalogue. And the statement's tree is traced (`lineage`): which columns go into each result column, through
+RowDescription which table's column a result column is, through aliases, subqueries, CTEs and joins; those are looked up
+in the catalogue. And the statement's tree is traced (`lineage`): which columns go into each result column, through
 expressions, too. What is computed from a masked column is masked so that no part of it shows; what cannot be traced is
 masked by the strictest method, or refused if a policy says so.
 
 What would tell a masked value without showing it is refused (`masked-side-channel`): conditions, sorting, grouping,
-aggregates, casts and other things that fail on some values, as far as the mask's `uses` do not let it. What would carry a
-masked value to a place without a mask is refused, too (`masked-flow`): writing it elsewhere, COPY, DDL that renames its
-source, functions with side effects.
+aggregates, casts and other things that fail on some values, as far as the mask's `uses` do not let it. What would carry
+a masked value to a place without a mask is refused, too (`masked-flow`): writing it elsewhere, COPY, DDL that renames
+its source, functions with side effects.
 """
 
 from __future__ import annotations

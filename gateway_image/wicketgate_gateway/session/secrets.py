@@ -56,6 +56,26 @@ def without_passwords(text: str, statements: Sequence[Facts] | None) -> str:
     return "".join(out)
 
 
+def without_literals(text: str) -> str:
+    """`text` with all literals blanked: strings become `'***'`, the digits of numbers 0, comments a blank.
+
+    To rules it means the same."""
+    out: list[str] = []
+    before = ""
+    for kind, piece in _tokens(text):
+        if kind == "string":
+            out.append(BLANK)
+        elif kind == "other" and piece.isdigit() and before != "$":
+            out.append("0")
+            continue
+        elif kind == "space" and not piece.isspace():
+            out.append(" ")  # a comment, which may hold anything
+        else:
+            out.append(piece)
+        before = piece
+    return "".join(out)
+
+
 def _tokens(text: str) -> Iterator[tuple[str, str]]:
     position = 0
     while position < len(text):

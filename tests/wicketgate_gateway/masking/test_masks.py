@@ -89,8 +89,7 @@ class TestViews:
             "public.mail": {"b": "partial", "c": "redact"},
         }
         catalogue.relations[2].sources.append((20000, 2))
-        index = CatalogueIndex(catalogue)
-        assert masked(masks("public.t.email"), index)["public.odd"] == {"b": "partial"}
+        assert masked(masks("public.t.email"), catalogue)["public.odd"] == {"b": "partial"}
 
     def test_one_over_something_unknown_is_masked(self, make_catalogue):
         catalogue = make_catalogue("t(a)", "v:v(x)", "v:sys(y)", "v:stats(z)")

@@ -16,6 +16,7 @@ from postgast import pg_query_pb2 as pb
 from wicketgate_gateway.masking.lineage import functions
 from wicketgate_gateway.masking.lineage.model import (
     CONSTANT,
+    UNTRACED,
     Column,
     How,
     Lineage,
@@ -67,6 +68,8 @@ class Expressions:
     def meet(self, origins: Iterable[Origin], value: Value) -> None:
         """Note that the parameters and literals of `value` meet columns."""
         numbers = (*value.parameters, 0) if value.literal else tuple(value.parameters)
+        if value.untraced:
+            origins = (*origins, UNTRACED)
         self.found.meets.update((origin, number) for origin in origins for number in numbers)
 
     # --- conditions ---------------------------------------------------------------------------------------------------

@@ -19,8 +19,9 @@ FIRST_ONLY: frozenset[str] = frozenset({"substr", "left", "right", "split_part"}
 COUNTING: frozenset[str] = frozenset({"count", "array_agg", "json_agg", "jsonb_agg"})
 _AGGREGATES_NAMES = (
     "any_value array_agg avg bit_and bit_or bit_xor bool_and bool_or corr count covar_pop covar_samp cume_dist "
-    "dense_rank every first_value json_agg json_agg_strict json_object_agg json_object_agg_strict json_object_agg_unique "
-    "jsonb_agg jsonb_agg_strict jsonb_object_agg jsonb_object_agg_strict lag last_value lead max min mode nth_value "
+    "dense_rank every first_value json_agg json_agg_strict json_object_agg json_object_agg_strict "
+    "json_object_agg_unique jsonb_agg jsonb_agg_strict "
+    "jsonb_object_agg jsonb_object_agg_strict lag last_value lead max min mode nth_value "
     "ntile percent_rank percentile_cont percentile_disc range_agg range_intersect_agg rank regr_avgx regr_avgy "
     "regr_count regr_intercept regr_r2 regr_slope regr_sxx regr_sxy regr_syy row_number stddev stddev_pop stddev_samp "
     "string_agg sum var_pop var_samp variance xmlagg"

@@ -11,6 +11,8 @@ from enum import StrEnum
 
 Origin = tuple[int, int]
 NO_ORIGINS: frozenset[Origin] = frozenset()
+UNTRACED: Origin = (-1, 0)
+"""Stands for the unknown origin of a value that cannot be traced."""
 NO_PARAMETERS: frozenset[int] = frozenset()
 
 

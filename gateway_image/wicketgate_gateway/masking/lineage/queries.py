@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
@@ -101,13 +102,8 @@ class Queries(Expressions):
                 found += star
             else:
                 value = self.value(target.val, scope)
-                if self._gives_rows(target.val, kind) and value.origins:
-                    self.use(value, Use.COMPUTE)
                 found.append(Column(target.name or label(target.val), value))
         return found
-
-    def _gives_rows(self, node: Any, kind: str | None) -> bool:
-        return kind == "func_call" and not functions.is_total(strings(node.func_call.funcname)[-1])
 
     def _star(self, node: Any, kind: str | None, scope: Scope) -> list[Column] | None:
         if kind == "column_ref" and node.column_ref.fields[-1].WhichOneof("node") == "a_star":
@@ -327,8 +323,7 @@ class Queries(Expressions):
         for entry in part.functions:
             call = entry.list.items[0]
             value = self.value(call, scope)
-            if value.origins:
-                self.use(value, Use.COMPUTE)
+            self.use(replace(value, untraced=""), Use.COMPUTE)  # how many rows it gives may hang on its arguments
             values.append(value)
             kind = call.WhichOneof("node")
             name = strings(call.func_call.funcname)[-1] if kind == "func_call" else label(call)
