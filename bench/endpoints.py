@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tools.provide import provide
 from tools.quickstart import layout as layouts
-from tools.quickstart import play, pulumi, services
+from tools.quickstart import play, processes, pulumi, services
 from wicketgate.testing.certs import CertificateAuthority
 from wicketgate.testing.postgres import PostgresServer
 
@@ -101,10 +101,20 @@ def _product(layout: layouts.Layout) -> PostgresServer:
             ALTER TABLE accounts ADD PRIMARY KEY (id);
             CREATE TABLE bulk AS SELECT {columns}
               FROM generate_series(1, {BULK_ROWS}) n;
+            ALTER TABLE customers {", ".join(f"ADD COLUMN c{k} text" for k in range(1, 10))};
+            INSERT INTO customers (id, name, email, {", ".join(f"c{k}" for k in range(1, 10))})
+              SELECT n + 1000, 'x', substr(md5(n::text), 1, 20) || '@' || md5(n::text) || '.example',
+                     {", ".join(f"md5((n * {k})::text) || md5(n::text)" for k in range(1, 10))}
+              FROM generate_series(1, {BULK_ROWS}) n;
+            ALTER SYSTEM SET max_connections = 400;
             GRANT SELECT ON accounts, bulk TO wicketgate;
             VACUUM ANALYZE;""",
         "orders",
     )
+    server.stop()
+    server.start()
+    if server.pid is not None:
+        processes.adopt(layout.folder, "postgres", server.pid)
     pulumi.up(layout, engine, pulumi.environment(layout, engine, server))
     services.gateway(layout)
     services.agent(layout)
@@ -131,7 +141,7 @@ unix_socket_dir =
 auth_type = scram-sha-256
 auth_file = {place}/users.txt
 pool_mode = session
-default_pool_size = 200
+default_pool_size = 350
 max_client_conn = 1000
 client_tls_sslmode = require
 client_tls_cert_file = {leaf.cert_file}

@@ -286,13 +286,14 @@ async def measure(case: str, *, clients: int, rounds: int, repeats: int = 5) -> 
     return min(found)
 
 
-async def calls_of_rows(rows: int) -> int:
-    """Python function calls for one answer of so many rows, without masks."""
+async def calls_of_rows(rows: int, *, masked: bool = False) -> int:
+    """Python function calls for one answer of so many rows."""
 
     def query(source: random.Random) -> tuple[bytes, bytes]:
-        answer = messages.row_description([_BALANCE]) + messages.data_row([b"12345"]) * rows
+        field, value = (_EMAIL, b"a@b.example") if masked else (_BALANCE, b"12345")
+        answer = messages.row_description([field]) + messages.data_row([value]) * rows
         done = messages.command_complete(f"SELECT {rows}") + _READY
-        return messages.query("SELECT balance FROM accounts"), answer + done
+        return messages.query(f"SELECT {field.name} FROM {'customers' if masked else 'accounts'}"), answer + done
 
     with _folder() as folder:
         world = World(folder, 1)

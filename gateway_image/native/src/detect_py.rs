@@ -2,6 +2,7 @@
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use crate::detect::{Confirm, Matcher, Scanner as Inner, Step, Token};
 
@@ -104,11 +105,104 @@ impl Scanner {
         } else {
             py.detach(|| self.0.rows(slice, &special))
         };
-        let (end, found) = found.ok_or_else(|| PyValueError::new_err("malformed rows"))?;
+        let (end, found) = found.ok_or_else(malformed)?;
         let fields = found.into_iter().map(|f| {
             let (row, value) = (f.row, f.value);
             (start + row.0, start + row.1, f.column, start + value.0, start + value.1, f.hits)
         });
         Ok((start + end, fields.collect()))
     }
+
+    /// mask(data, special, columns, simple, other, /) -- the whole DataRow messages `data` masked, None if none has a hit.
+    ///
+    /// `columns` has an `s` for each column in whose text hits can be replaced as they stand, and for each detector
+    /// `simple` has an `r` if its finds are redacted. All other fields with hits go to `other(column, value, hits)`, which
+    /// gives the value or None. Raises ValueError for malformed rows.
+    #[pyo3(signature = (data, special, columns, simple, other, /))]
+    fn mask<'py>(
+        &self,
+        py: Python<'py>,
+        data: &[u8],
+        special: Vec<(usize, bool)>,
+        columns: &[u8],
+        simple: &[u8],
+        other: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let rows = if data.len() < RELEASE_BYTES {
+            self.0.rows(data, &special)
+        } else {
+            py.detach(|| self.0.rows(data, &special))
+        };
+        let (end, found) = rows.ok_or_else(malformed)?;
+        if end != data.len() {
+            return Err(malformed());
+        }
+        if found.is_empty() {
+            return Ok(None);
+        }
+        let mut out: Vec<u8> = Vec::with_capacity(data.len() + data.len() / 8);
+        let (mut copied, mut next) = (0, 0);
+        while next < found.len() {
+            let row = found[next].row;
+            out.extend_from_slice(&data[copied..row.0]);
+            let begin = out.len();
+            copied = row.0;
+            while next < found.len() && found[next].row == row {
+                let field = &found[next];
+                let value = &data[field.value.0..field.value.1];
+                out.extend_from_slice(&data[copied..field.value.0 - 4]);
+                copied = field.value.1;
+                let place = out.len();
+                out.extend((-1_i32).to_be_bytes());
+                let plain = columns.get(field.column) == Some(&b's')
+                    && field.hits.iter().all(|hit| simple.get(hit.2 as usize) == Some(&b'r'))
+                    && !value.contains(&b'\\');
+                let some = if plain {
+                    redact(value, &field.hits, &mut out);
+                    true
+                } else {
+                    let masked = other.call1((field.column, PyBytes::new(py, value), field.hits.clone()))?;
+                    match masked.is_none() {
+                        true => false,
+                        false => {
+                            out.extend_from_slice(masked.cast::<PyBytes>()?.as_bytes());
+                            true
+                        }
+                    }
+                };
+                if some {
+                    let size = (out.len() - place - 4) as u32;
+                    out[place..place + 4].copy_from_slice(&size.to_be_bytes());
+                }
+                next += 1;
+            }
+            out.extend_from_slice(&data[copied..row.1]);
+            copied = row.1;
+            let size = (out.len() - begin - 1) as u32;
+            out[begin + 1..begin + 5].copy_from_slice(&size.to_be_bytes());
+        }
+        out.extend_from_slice(&data[copied..]);
+        Ok(Some(PyBytes::new(py, &out)))
+    }
+}
+
+/// The hits (by start) of a value replaced, overlapping ones as one.
+fn redact(value: &[u8], hits: &[(usize, usize, u32)], out: &mut Vec<u8>) {
+    let (mut copied, mut next) = (0, 0);
+    while next < hits.len() {
+        let (start, mut end, _) = hits[next];
+        next += 1;
+        while next < hits.len() && hits[next].0 < end {
+            end = end.max(hits[next].1);
+            next += 1;
+        }
+        out.extend_from_slice(&value[copied..start]);
+        out.extend_from_slice("\u{2022}\u{2022}\u{2022}".as_bytes());
+        copied = end;
+    }
+    out.extend_from_slice(&value[copied..]);
+}
+
+fn malformed() -> PyErr {
+    PyValueError::new_err("malformed rows")
 }

@@ -4,13 +4,16 @@
 //! over rows that nobody looks at. Each has a twin in Python (`wicketgate_gateway.wire.postgres`), which is the reference
 //! in differential tests.
 
+mod express;
+mod detect;
+mod detect_py;
 mod literals;
 mod parser;
 mod rows;
 
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
 pyo3::create_exception!(wicketgate_native, ParseError, PyException);
 
@@ -50,6 +53,116 @@ fn rows_end(data: &[u8], start: usize) -> Option<usize> {
     rows::rows_end(data, start)
 }
 
+/// whole_rows_end(data, start, /) -- where the last DataRow message from `start` on ends that is there as a whole.
+#[pyfunction]
+#[pyo3(signature = (data, start, /))]
+fn whole_rows_end(data: &[u8], start: usize) -> usize {
+    rows::whole_rows_end(data, start)
+}
+
+/// Chunks over this many bytes are masked without the interpreter's lock.
+const LARGE: usize = 16 * 1024;
+
+/// mask_rows(data, start, end, columns, other, /) -- the whole DataRow messages in `data[start:end]`, masked.
+///
+/// `columns` has a code for each column (see `rows::Column::read`); `other` a function for each, or None, that gives the
+/// masked value or None. Raises ValueError for a row that is malformed.
+#[pyfunction]
+#[pyo3(signature = (data, start, end, columns, other, /))]
+fn mask_rows<'py>(
+    py: Python<'py>, data: &[u8], start: usize, end: usize, columns: &[u8], other: &Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let data = data.get(start..end).ok_or_else(|| PyValueError::new_err("no such place"))?;
+    let read: Option<Vec<_>> = columns.iter().map(|&code| rows::Column::read(code)).collect();
+    let columns = read.ok_or_else(|| PyValueError::new_err("no such kind of column"))?;
+    if data.len() > LARGE && !columns.contains(&rows::Column::Other) {
+        // Should a value be for the caller all the same, it is done again below.
+        if let Ok(masked) = py.detach(|| rows::mask(data, &columns, |_, _, _| Err(()))) {
+            return Ok(PyBytes::new(py, &masked));
+        }
+    }
+    let masked = rows::mask(data, &columns, |number, value, out| {
+        let found = other.get_item(number)?.call1((PyBytes::new(py, value),))?;
+        if found.is_none() {
+            return Ok(false);
+        }
+        out.extend(found.cast_into::<PyBytes>()?.as_bytes());
+        Ok(true)
+    });
+    match masked {
+        Ok(rows) => Ok(PyBytes::new(py, &rows)),
+        Err(rows::Wrong::Caller(error)) => Err(error),
+        Err(wrong) => Err(PyValueError::new_err(wrong.message())),
+    }
+}
+
+type Looked<'py> = PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyBytes>)>>;
+
+/// What an entry of a table holds for an event: MessagePack, and how many entries of a map that is.
+fn tail_of<'a>(entry: &'a Bound<'_, PyTuple>) -> PyResult<(Bound<'a, PyBytes>, usize)> {
+    let tail = entry.get_item(1)?.cast_into::<PyBytes>()?;
+    Ok((tail, entry.get_item(2)?.extract()?))
+}
+
+/// express_query(data, table, head, now, seq, /) -- (entry, event) of a chunk that is one plain Query known to `table`.
+///
+/// `table` maps keys (`strip_literals`) to tuples of which items 1 and 2 are the event's tail; `head` has two entries.
+#[pyfunction]
+#[pyo3(signature = (data, table, head, now, seq, /))]
+fn express_query<'py>(
+    py: Python<'py>, data: &[u8], table: &Bound<'py, PyDict>, head: &[u8], now: u64, seq: u64,
+) -> Looked<'py> {
+    let Some((text, key)) = express::query(data) else { return Ok(None) };
+    let Some(entry) = table.get_item(PyBytes::new(py, &key))? else { return Ok(None) };
+    let tuple = entry.cast::<PyTuple>()?;
+    let (tail, tail_entries) = tail_of(tuple)?;
+    let event = express::Event { head, head_entries: 2, tail: tail.as_bytes(), tail_entries };
+    let event = event.operation(now, seq, Some(text), None);
+    Ok(Some((entry.clone(), PyBytes::new(py, &event))))
+}
+
+/// express_extended(data, parsed, named, head, now, seq, /) -- (entry, event, described, result formats) of a chunk that
+/// is one extended query of the unnamed portal.
+///
+/// Its entry is found in `parsed` by its Parse message, without one in `named` by the statement's name.
+#[pyfunction]
+#[pyo3(signature = (data, parsed, named, head, now, seq, /))]
+fn express_extended<'py>(
+    py: Python<'py>, data: &[u8], parsed: &Bound<'py, PyDict>, named: &Bound<'py, PyDict>, head: &[u8], now: u64, seq: u64,
+) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyBytes>, bool, Bound<'py, PyBytes>)>> {
+    let Some(found) = express::extended(data) else { return Ok(None) };
+    let (table, key) = if found.parse > 0 { (parsed, &data[..found.parse]) } else { (named, found.statement) };
+    let Some(entry) = table.get_item(PyBytes::new(py, key))? else { return Ok(None) };
+    let tuple = entry.cast::<PyTuple>()?;
+    let (tail, tail_entries) = tail_of(tuple)?;
+    let event = express::Event { head, head_entries: 2, tail: tail.as_bytes(), tail_entries };
+    let event = event.operation(now, seq, None, Some(&found));
+    let formats = PyBytes::new(py, &found.result_formats);
+    Ok(Some((entry.clone(), PyBytes::new(py, &event), found.described, formats)))
+}
+
+/// express_answer(data, prefix, described, simple, /) -- (rows, status, start and end of the RowDescription's body, start
+/// and end of the rows) of a chunk that is one whole answer of the plainest kind.
+#[pyfunction]
+#[pyo3(signature = (data, prefix, described, simple, /))]
+fn express_answer(
+    data: &[u8], prefix: &[u8], described: bool, simple: bool,
+) -> Option<(u64, u8, usize, usize, usize, usize)> {
+    let found = express::answer(data, prefix, described, simple)?;
+    let ((told, told_end), (rows, rows_end)) = (found.description, found.data_rows);
+    Some((found.rows, found.status, told, told_end, rows, rows_end))
+}
+
+/// express_finished(head, tail, now, seq, rows, started, /) -- an OperationFinished; head and tail have two entries and one.
+#[pyfunction]
+#[pyo3(signature = (head, tail, now, seq, rows, started, /))]
+fn express_finished<'py>(
+    py: Python<'py>, head: &[u8], tail: &[u8], now: u64, seq: u64, rows: u64, started: u64,
+) -> Bound<'py, PyBytes> {
+    let event = express::Event { head, head_entries: 2, tail, tail_entries: 1 };
+    PyBytes::new(py, &event.finished(now, seq, rows, now.saturating_sub(started) / 1000))
+}
+
 /// version() -- of this crate and of the grammar within.
 #[pyfunction]
 fn version() -> &'static str {
@@ -62,6 +175,13 @@ fn wicketgate_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(parse, module)?)?;
     module.add_function(wrap_pyfunction!(strip_literals, module)?)?;
     module.add_function(wrap_pyfunction!(rows_end, module)?)?;
+    module.add_function(wrap_pyfunction!(whole_rows_end, module)?)?;
+    module.add_function(wrap_pyfunction!(mask_rows, module)?)?;
+    module.add_function(wrap_pyfunction!(express_query, module)?)?;
+    module.add_function(wrap_pyfunction!(express_extended, module)?)?;
+    module.add_function(wrap_pyfunction!(express_answer, module)?)?;
+    module.add_function(wrap_pyfunction!(express_finished, module)?)?;
+    module.add_class::<detect_py::Scanner>()?;
     module.add_function(wrap_pyfunction!(version, module)?)?;
     Ok(())
 }

@@ -113,7 +113,7 @@ class Journal:
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
-    def submit(self, events: Sequence[AuditEvent], release: Release | None = None) -> None:
+    def submit(self, events: Sequence[AuditEvent | msgspec.Raw], release: Release | None = None) -> None:
         """Write `events` at the end of this loop turn, then call `release(None)`; or `release(error)` if they could not
         be written, and then what they tell of must not happen. Releases are called in the order of submission, and
         always later than this call returns. Without `release`, `events` are notices of what has happened.

@@ -134,6 +134,11 @@ class ClientConnection(asyncio.Protocol):
         session = self.session
         if session is not None:
             session.from_client(data)
+            stream = self._stream
+            if session.hungry and self._reading and stream is not None and stream.writable:
+                recording = session.session.recording
+                if recording is None or not recording.backlogged:
+                    return  # the most common of what `_read_or_not` finds
             self._read_or_not()
         elif self.state is not State.CLOSED:
             try:
