@@ -57,8 +57,10 @@ def journal_folder(state: Path) -> Path:
 class Reader:
     """Reads one journal into one store."""
 
-    def __init__(self, writer: Writer, journal: Path) -> None:
+    def __init__(self, writer: Writer, journal: Path, *, copy: bool = False) -> None:
+        """`copy`: the folder may be a copy of an earlier time; that it lacks what the store has had is no damage."""
         self._writer = writer
+        self._copy = copy
         self._journal = journal
         self._rows = Rows(writer)
 
@@ -105,7 +107,7 @@ class Reader:
 
     def _read(self, position: Position) -> tuple[int, bool]:
         files = {_number(path): path for path in journal_files(self._journal)}
-        if position.file > max(files, default=0) and not self._begun_anew(position, files):
+        if position.file > max(files, default=0) and (self._copy or not self._begun_anew(position, files)):
             return 0, False
         read = size = 0
         if position.file not in files:
@@ -184,13 +186,15 @@ def _origin(path: Path) -> bytes:
         return file.read(fmt.MAGIC_BYTES + fmt.HEAD_BYTES)
 
 
-def catch_up(state: Path, connection: Connection, *, progress: Callable[[int], None] | None = None) -> int:
+def catch_up(
+    state: Path, connection: Connection, *, progress: Callable[[int], None] | None = None, copy: bool = False
+) -> int:
     """Read what the journal of `state` has beyond the store; gives the number of events. Raises WicketgateError.
 
-    `progress` is called with that number after each step.
+    `progress` is called with that number after each step. `copy` as for `Reader`.
     """
     try:
-        count = Reader(place.writer(state, connection), journal_folder(state)).catch_up(progress)
+        count = Reader(place.writer(state, connection), journal_folder(state), copy=copy).catch_up(progress)
         if count >= _MANY_EVENTS:
             settle(connection)
         return count

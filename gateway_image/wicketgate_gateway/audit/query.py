@@ -65,6 +65,8 @@ class AuditRow:
     rows: int | None = None
     sqlstate: str = ""
     duration_us: int | None = None
+    journal: str = ""
+    """As `SessionRow.journal`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +86,13 @@ class SessionRow:
     """Which gateway's it is, in a store that many share (`store.place.own_journal`)."""
 
 
-_FIELDS = (
-    "SELECT e.id, e.time, e.kind, e.session, e.bot, e.target, e.verdict, e.data, s.text,"
-    " e.outcome, e.rows, e.sqlstate, e.duration_us FROM events e"
-)
+def _fields(connection: Connection, source: str = "events") -> str:
+    journal = "''" if is_sqlite(connection) else "e.journal"
+    event = "e.id, e.time, e.kind, e.session, e.bot, e.target, e.verdict, e.data, s.text"
+    end = "e.outcome, e.rows, e.sqlstate, e.duration_us"
+    return f"SELECT {event}, {end}, {journal} FROM {source} e"  # noqa: S608 - built of constants
+
+
 _FEW_TRIGRAMS = 24
 """So many of a text's trigrams leave few statements; more only cost."""
 
@@ -136,7 +141,7 @@ def _newest(
         return _fetch(connection, "", [f"e.id IN ({newest})", holds], values, limit)
     newest = f"SELECT * FROM events WHERE {_and(where)} ORDER BY time DESC LIMIT {scan}"  # noqa: S608 - built of constants
     query = (
-        f"WITH newest AS MATERIALIZED ({newest}) {_FIELDS.replace('FROM events e', 'FROM newest e')}"
+        f"WITH newest AS MATERIALIZED ({newest}) {_fields(connection, 'newest')}"
         f" JOIN statements s ON s.id = e.statement WHERE {holds} ORDER BY e.time DESC, e.id DESC LIMIT ?"
     )
     return [_row(*row) for row in reversed(connection.execute(query, (*values, limit)).fetchall())]
@@ -148,7 +153,7 @@ def operations(
     """A session's operations in order, from after `(seq, id)` on: to be asked for page by page."""
     by = "INDEXED BY events_session" if is_sqlite(connection) else ""
     query = (
-        f"{_FIELDS} {by} LEFT JOIN statements s ON s.id = e.statement"
+        f"{_fields(connection)} {by} LEFT JOIN statements s ON s.id = e.statement"
         " WHERE e.session = ? AND e.kind = 'operation' AND (e.seq, e.id) > (?, ?) ORDER BY e.seq, e.id LIMIT ?"
     )
     return [_row(*row) for row in connection.execute(query, (session_id, *after, limit))]
@@ -159,7 +164,7 @@ def _fetch(
 ) -> list[AuditRow]:
     by = f"INDEXED BY {index}" if index and is_sqlite(connection) else ""
     query = (
-        f"{_FIELDS} {by} LEFT JOIN statements s ON s.id = e.statement"
+        f"{_fields(connection)} {by} LEFT JOIN statements s ON s.id = e.statement"
         f" WHERE {_and(where)} ORDER BY e.time DESC, e.id DESC LIMIT ?"
     )
     rows = connection.execute(query, (*values, limit)).fetchall()
@@ -251,6 +256,7 @@ def _row(
     rows: int | None,
     sqlstate: str | None,
     duration_us: int | None,
+    journal: str,
 ) -> AuditRow:
     reason = ""
     try:
@@ -275,6 +281,7 @@ def _row(
         rows=rows,
         sqlstate=sqlstate or "",
         duration_us=duration_us,
+        journal=journal,
     )
 
 

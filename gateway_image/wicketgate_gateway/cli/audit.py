@@ -10,10 +10,12 @@ from cyclopts import Parameter
 
 from wicketgate_gateway.audit import query
 from wicketgate_gateway.audit.events import Operation
+from wicketgate_gateway.audit.ingest import DAMAGED
 from wicketgate_gateway.audit.query import AuditFilter, AuditRow
 from wicketgate_gateway.cli import output
 from wicketgate_gateway.cli.state import Place
 from wicketgate_gateway.recording import values
+from wicketgate_gateway.store.place import empty, own_journal
 
 _STYLES = {"allow": "green", "deny": "bold red", "refused": "bold red", "hold": "yellow"}
 _MAX_WHAT = 300
@@ -86,6 +88,32 @@ def audit(
         output.console(stderr=True).print("no event matches", style="dim")
     else:
         _print(found)
+
+
+def rebuild(
+    *,
+    json: bool = False,
+    place: Place = Place(),  # noqa: B008 - frozen
+) -> None:
+    """Build the store that answers questions again from the journal: all that it has of this gateway is deleted, and
+    the journal read from its start. The gateway may run meanwhile.
+
+    Parameters
+    ----------
+    json
+        One object.
+    """
+    folder = place.folder()
+    deleted = empty(folder)
+    with place.store() as (_, connection):
+        wanted = AuditFilter(kinds=(DAMAGED,), limit=1000)
+        damaged = [row for row in query.events(connection, wanted) if row.journal == own_journal(folder)]
+    if json:
+        output.print_json({"deleted": deleted, "damage": [row.reason for row in damaged]})
+    else:
+        print(f"{output.count(deleted, 'event')} deleted; the journal was read again from its start")
+        for row in damaged:
+            print(output.clean(f"damage: {row.reason}", line=True))
 
 
 def describe(row: AuditRow) -> dict[str, Any]:

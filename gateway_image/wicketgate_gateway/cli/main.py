@@ -63,6 +63,7 @@ _AUDIT = {
     "verify": ("wicketgate_gateway.cli.verify:audit_verify", "Check that nothing was changed, removed or cut."),
     "export": ("wicketgate_gateway.cli.export:audit_export", "Write all events, for other systems."),
     "key": ("wicketgate_gateway.cli.verify:audit_key", "Print the public key that the audit is sealed with."),
+    "rebuild": ("wicketgate_gateway.cli.audit:rebuild", "Build the store for questions again from the journal."),
 }
 """`wicketgate audit` with anything else is `audit search`."""
 _RECORDINGS = {

@@ -15,7 +15,7 @@ from cyclopts import Parameter
 
 from wicketgate_gateway.audit import ingest
 from wicketgate_gateway.contract.errors import WicketgateError
-from wicketgate_gateway.store.base import Connection
+from wicketgate_gateway.store.base import Connection, is_sqlite
 from wicketgate_gateway.store.place import open_store
 
 ENVIRONMENT = "WICKETGATE_STATE"
@@ -67,7 +67,9 @@ class Place:
         folder = self.folder()
         connection = open_store(folder)
         try:
-            ingest.catch_up(folder, connection, progress=_Progress().tell)
+            # A copy of a state folder leads to the same shared store.
+            copy = not is_sqlite(connection)
+            ingest.catch_up(folder, connection, progress=_Progress().tell, copy=copy)
             yield folder, connection
         finally:
             connection.close()

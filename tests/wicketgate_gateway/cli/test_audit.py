@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from wicketgate_gateway.audit.events import AgentConnected, Operation
 from wicketgate_gateway.audit.query import AuditRow
 from wicketgate_gateway.cli import audit
+from wicketgate_gateway.store import place
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -98,3 +100,18 @@ def test_results() -> None:
     assert audit.result(row(None, outcome="error", sqlstate="42601")) == "error 42601"
     assert audit.result(row(None, outcome="lost")) == "lost"
     assert audit.result(row(None)) == ""
+
+
+def test_the_store_is_built_again_from_the_journal(wicketgate: Run, state: Path) -> None:
+    before = ask(wicketgate)
+    store = place.open_store(state)
+    store.execute("UPDATE events SET verdict = 'allow', bot = 'nobody'")
+    store.close()
+    assert ask(wicketgate, "--verdict", "deny") == []
+    code, out, err = wicketgate("audit", "rebuild", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == {"deleted": len(before), "damage": []}
+    assert ask(wicketgate) == before
+    code, out, _ = wicketgate("audit", "rebuild")
+    assert code == 0
+    assert f"{len(before)} events deleted" in out

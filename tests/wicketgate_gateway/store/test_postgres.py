@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -236,6 +237,25 @@ def test_two_gateways_share_a_store_and_each_keeps_to_its_own(tmp_path: Path, au
     for state in states:
         ingest.catch_up(state, store)
     assert sorted(texts(store)) == sorted([f"SELECT {n} -- shared" for n in range(40)] + ["SELECT 'only 1'"])
+    store.close()
+
+
+def test_a_copy_of_a_state_folder_damages_nothing_in_the_shared_store(tmp_path: Path, audit_url: Url) -> None:
+    state = gateway(tmp_path / "a", audit_url())
+    journal = Journal(state / "journal", rotate_bytes=500)
+    for n in range(3):
+        journal.append(frame(n + 1, f"SELECT {n}"))
+    _catch_up(state)
+    shutil.copytree(state, tmp_path / "copy", ignore=lambda *_: ["lock"])
+    for n in range(3, 9):
+        journal.append(frame(n + 1, f"SELECT {n}"))
+    journal.close()
+    store = place.open_store(state)
+    ingest.catch_up(state, store)
+    before = texts(store)
+    ingest.catch_up(tmp_path / "copy", store, copy=True)
+    assert texts(store) == before
+    assert query.events(store, AuditFilter(kinds=[ingest.DAMAGED])) == []
     store.close()
 
 
