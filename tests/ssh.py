@@ -1,7 +1,8 @@
 """A real sshd (Debian's openssh-server) on a loopback port, in a folder of its own, and what stock clients need.
 
-A plugin (see `tests/conftest.py`). The server runs as whoever runs the tests: as root it starts sessions for that
-account; for others it can only serve their own account, which is enough.
+A plugin (see `tests/conftest.py`). Run by root, it logs in to an account of its own (`wicketgate-ssh`, made by
+`useradd` as PostgreSQL's test server makes one): sshd delivers no signals to root's commands. Run by anyone else it can
+only serve their own account.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import contextlib
 import getpass
 import json
 import os
+import pwd
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +27,7 @@ import pytest
 
 from tests.running import Cloud, Running
 
+ACCOUNT = "wicketgate-ssh"
 SSHD = "/usr/sbin/sshd"
 MISSING = "there is no sshd: install Debian's openssh-server (apt-get install openssh-server); it need not run"
 
@@ -38,6 +42,7 @@ class Sshd:
     process: subprocess.Popen[bytes]
     credential: Path
     host_key: str
+    public: Path
 
     def log(self) -> str:
         """What it said."""
@@ -52,6 +57,24 @@ class Sshd:
             "user": self.user,
             "credential": str(self.credential),
         }
+
+
+def account() -> str:
+    """Who the agent logs in as."""
+    if os.geteuid() != 0:
+        return getpass.getuser()
+    try:
+        pwd.getpwnam(ACCOUNT)
+    except KeyError:
+        subprocess.run(["useradd", "--create-home", "--shell", "/bin/bash", "-p", "*", ACCOUNT], check=True)
+    return ACCOUNT
+
+
+def owned(path: Path) -> None:
+    """Gives a tree to the account that the agent logs in as."""
+    found = pwd.getpwnam(account())
+    for each in (path, *path.rglob("*")):
+        os.chown(each, found.pw_uid, found.pw_gid, follow_symlinks=False)
 
 
 def free_port() -> int:
@@ -73,15 +96,18 @@ def start_sshd(folder: Path, *options: str) -> Sshd:
     if os.geteuid() == 0:
         os.makedirs("/run/sshd", mode=0o755, exist_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
+    public_folder = Path(tempfile.mkdtemp(prefix="wicketgate-sshd-"))
+    public_folder.chmod(0o755)  # sshd reads it as the account that logs in
     host_key = keygen(folder / "host_key")
     authority = keygen(folder / "user_ca")
     credential = folder / "credential"
     credential.mkdir(mode=0o700)
     public = keygen(folder / "bot_key")
     shutil.move(folder / "bot_key", credential / "key")
-    keys = folder / "authorized_keys"
+    keys = public_folder / "authorized_keys"
     keys.write_text(public + "\n")
-    (folder / "ca_keys").write_text(authority + "\n")
+    keys.chmod(0o644)
+    (public_folder / "ca_keys").write_text(authority + "\n")
     port = free_port()
     lines = [
         *options,
@@ -89,7 +115,7 @@ def start_sshd(folder: Path, *options: str) -> Sshd:
         "ListenAddress 127.0.0.1",
         f"HostKey {folder / 'host_key'}",
         f"AuthorizedKeysFile {keys}",
-        f"TrustedUserCAKeys {folder / 'ca_keys'}",
+        f"TrustedUserCAKeys {public_folder / 'ca_keys'}",
         f"PidFile {folder / 'pid'}",
         "StrictModes no",
         "UsePAM no",
@@ -119,13 +145,14 @@ def start_sshd(folder: Path, *options: str) -> Sshd:
         process.kill()
     if process.poll() is not None:
         raise AssertionError(f"sshd does not run:\n{(folder / 'log').read_text()}")
-    return Sshd(folder, port, getpass.getuser(), process, credential, host_key)
+    return Sshd(folder, port, account(), process, credential, host_key, public_folder)
 
 
 def stop_sshd(server: Sshd) -> None:
     """Ends it."""
     server.process.terminate()
     server.process.wait(10)
+    shutil.rmtree(server.public)
 
 
 @pytest.fixture(scope="session")
@@ -185,7 +212,9 @@ class SshRunning(Running):
         end = time.monotonic() + 30
         while (run := self.ssh("uname", "-a")).returncode != 0:
             if time.monotonic() > end:
-                raise AssertionError(f"the agent is not ready: {run.stderr}\n{self.log('gateway')}\n{self.log('agent')}")
+                raise AssertionError(
+                    f"the agent is not ready: {run.stderr}\n{self.log('gateway')}\n{self.log('agent')}"
+                )
 
     def client_yaml(self, name: str = "bot") -> Path:
         """A bot's client.yaml."""

@@ -150,12 +150,13 @@ def relay(connection: ssl.SSLSocket, first: bytes) -> None:
     stdin, stdout = 0, 1
     while True:
         _drain(connection, inward)
-        reading = [connection] if len(outward) < _MAX_BUFFER else []
+        reading: list[Any] = [connection] if len(outward) < _MAX_BUFFER else []
         if stdin_open and len(inward) < _MAX_BUFFER:
-            reading.append(stdin)  # type: ignore[arg-type]
+            reading.append(stdin)
         writing: list[Any] = [stdout] if outward else []
         if inward:
             writing.append(connection)
+        readable: list[Any]
         readable, writable, _ = select.select(reading, writing, [], 0 if connection.pending() else None)
         if stdin in readable:
             data = os.read(stdin, _CHUNK)

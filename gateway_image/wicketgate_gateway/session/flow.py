@@ -17,9 +17,14 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
+from msgspec import Raw
+
 from wicketgate_gateway.audit.events import AuditEvent
 from wicketgate_gateway.contract.identity import Principal
+from wicketgate_gateway.masking.detected import AnswerFilter, DetectingMasker
+from wicketgate_gateway.masking.detectors import Detecting
 from wicketgate_gateway.masking.plan import MaskPlan
+from wicketgate_gateway.masking.redactor import Redactor
 from wicketgate_gateway.masking.rows import RowMasker
 from wicketgate_gateway.session.holding import MAX_BEHIND, Holding
 from wicketgate_gateway.session.holds import Hold
@@ -38,6 +43,7 @@ from wicketgate_gateway.wire.postgres.messages import FieldDescription, Protocol
 from wicketgate_gateway.wire.postgres.responses import Responses
 from wicketgate_gateway.wire.postgres.sql.model import Facts
 
+AnyMasker = RowMasker | DetectingMasker
 PUMP_MESSAGES = 64
 """Messages that one session may have looked at in one loop turn."""
 MAX_UNDER_WAY = 4096
@@ -90,15 +96,19 @@ class Flow:
         self._sending: list[Hold] = []
         self._copied = False
         self._leaving = False
-        self._cursors: dict[str, dict[Facts, None]] = {}
+        self._cursors: dict[str, dict[tuple[Facts, str], None]] = {}
         self._events: list[AuditEvent] = []
         self._out: list[bytes] = []
         self._recorded: list[bytes] = []
-        self._notices: list[AuditEvent] = []
+        self._notices: list[AuditEvent | Raw] = []
         self._unreleased = 0
-        self._maskers: dict[tuple[int, int], tuple[MaskPlan, tuple[FieldDescription, ...], RowMasker | None]] = {}
+        self._maskers: dict[tuple[int, int, int], tuple[object, object, AnyMasker | None]] = {}
         """For a mask plan and an answer's columns: how rows are rewritten."""
         self._now = 0
+        self._detecting: Detecting | None = None
+        self._copying_in: Redactor | None = None
+        """What COPY data of the client goes through before it is recorded."""
+        self._detect()
         session.prepared = NamedFacts(self._prepared_facts)
         session.cursors = NamedFacts(self._cursor_facts)
         session.search_path = self._pinned.search_path
@@ -111,16 +121,20 @@ class Flow:
         if self.over:
             return
         self.session.bytes_in += len(data)
-        self._decoder.feed(data)
-        self.pump()
+        if data and not self._fly(data):
+            self._decoder.feed(data)
+            self.pump()
 
     def pump(self) -> None:
         """Look at some of the messages that came; asks to be woken if there are more."""
         if self.over:
             return
+        self._land()
         self._now = time.time_ns()
         try:
             self.session.refresh()
+            if self.session.detecting is not self._detecting:
+                self._detect()
             self._take()
         except ProtocolError as error:
             self._submit()
@@ -131,6 +145,11 @@ class Flow:
             self._submit()
         if self._notices:
             self._flush_notices()
+
+    def _detect(self) -> None:
+        # The policy changed. Statements take up its detectors when they are decided on anew.
+        self._detecting = detecting = self.session.detecting
+        self._responses.filter = None if detecting is None else AnswerFilter(detecting)
 
     def _take(self) -> None:
         left = PUMP_MESSAGES
@@ -186,10 +205,13 @@ class Flow:
             if error is None:
                 self._release(out)
             else:
-                message = "the statement cannot be recorded, and what is not recorded is not executed"
-                self.end("58030", message, hint="try again later", reason="journal-failed")
+                self._not_recorded()
 
         self.session.gate.journal.submit(events, release)
+
+    def _not_recorded(self) -> None:
+        message = "the statement cannot be recorded, and what is not recorded is not executed"
+        self.end("58030", message, hint="try again later", reason="journal-failed")
 
     def _release(self, out: list[bytes]) -> None:
         if self.over:
@@ -204,7 +226,11 @@ class Flow:
         if self.over:
             return
         try:
-            out = self._responses.feed(data)
+            answer = self._arrive(data) if self._flight is not None else None
+            if answer is None:
+                self._land()
+                out = self._responses.feed(data)
+                answer = out[0] if len(out) == 1 else b"".join(out)
         except ProtocolError as error:
             self.end(
                 "08P01",
@@ -216,8 +242,7 @@ class Flow:
         except SessionOverError as error:
             self.end(error.sqlstate, error.message, hint=error.remedy, reason=error.code)
             return
-        if out:
-            answer = out[0] if len(out) == 1 else b"".join(out)
+        if answer:
             session = self.session
             session.bytes_out += len(answer)
             if session.recording is not None:
@@ -227,6 +252,19 @@ class Flow:
             self._flush_notices()
         if not self.hungry:
             self._ends.wake()
+
+    # The common round trips: see `express`.
+
+    _flight: Any = None
+
+    def _fly(self, data: bytes) -> bool:
+        return False
+
+    def _arrive(self, data: bytes) -> bytes | None:
+        return None
+
+    def _land(self) -> None:
+        """Puts what flies into the queue of what is not answered."""
 
     def _flush_notices(self) -> None:
         if self._notices:
@@ -253,7 +291,7 @@ class Flow:
     @property
     def busy(self) -> bool:
         """Whether the server has something to answer."""
-        return len(self._responses) > 0
+        return self._flight is not None or len(self._responses) > 0
 
     # Ends.
 
@@ -296,6 +334,7 @@ class Flow:
         if self.over:
             return
         self.over = True
+        self._land()
         now = time.time_ns()
         for expected in self._responses.lost():
             if isinstance(expected.operation, Running):
@@ -316,26 +355,30 @@ class Flow:
 
     def masker(
         self, prepared: Prepared | None, fields: tuple[FieldDescription, ...], formats: tuple[int, ...]
-    ) -> RowMasker | None:
+    ) -> AnyMasker | None:
         """See `Hooks`."""
         assert isinstance(prepared, Statement)
-        plan = prepared.plan
-        if plan is None:
-            return None
-        # Both are kept alive by what is found, so their ids are theirs alone.
-        key = (id(plan), id(fields))
+        return self._masker(prepared.plan, fields, prepared.detecting)
+
+    def _masker(
+        self, plan: MaskPlan | None, fields: tuple[FieldDescription, ...], detecting: Detecting | None = None
+    ) -> AnyMasker | None:
+        # All are kept alive by what is found, so their ids are theirs alone.
+        key = (id(plan), id(fields), id(detecting))
         made = self._maskers.get(key)
         if made is not None:
             return made[2]
-        columns = plan.columns(fields)
-        masker = (
+        columns = [None] * len(fields) if plan is None else plan.columns(fields)
+        masker: AnyMasker | None = (
             None
             if all(method is None for method in columns)
             else RowMasker(columns, fields, self.session.gate.mask_key)
         )
+        if detecting is not None:
+            masker = DetectingMasker(detecting, masker, fields)
         if len(self._maskers) >= MAX_MASKERS:
             self._maskers.clear()
-        self._maskers[key] = (plan, fields, masker)
+        self._maskers[key] = ((plan, fields), detecting, masker)
         return masker
 
     def finished(self, expected: Expected, outcome: str, ran: Prepared | None) -> None:
@@ -377,7 +420,7 @@ class Flow:
         return found
 
     def _cursor_facts(self, name: str) -> list[Facts]:
-        found = list(self._cursors.get(name, ()))
+        found = [facts for facts, _ in self._cursors.get(name, ())]
         for portal in self._responses.portals.candidates(name):
             for prepared in portal.candidates:
                 if isinstance(prepared, Statement):

@@ -114,7 +114,7 @@ class Holding:
         self._hold = holds.begin(
             self._held(statement, parameters, formats, current),
             terms,
-            shown=statement.shown,
+            shown=statement.askable(parameters),
             measure=lambda: self._measure(statement, parameters, formats, terms),
             asked=self._asked,
             answered=self._wake,

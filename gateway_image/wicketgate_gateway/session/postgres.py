@@ -14,10 +14,12 @@ from typing import Any
 
 from wicketgate_gateway.approvals.outbox import used
 from wicketgate_gateway.contract.verdict import Effect, Verdict
+from wicketgate_gateway.masking.hiding import hide
+from wicketgate_gateway.masking.redactor import Redactor
 from wicketgate_gateway.policy.engine import Decision
 from wicketgate_gateway.policy.names import FIRST_USER_OID
 from wicketgate_gateway.session import denials
-from wicketgate_gateway.session.flow import Flow
+from wicketgate_gateway.session.express import ExpressFlow
 from wicketgate_gateway.session.holding import Approved
 from wicketgate_gateway.session.session import Running
 from wicketgate_gateway.session.statement import Statement, runs_copy_in
@@ -40,19 +42,19 @@ _BIND, _DESCRIBE_PORTAL, _EXECUTE, _SYNC = Ask.BIND, Ask.DESCRIBE_PORTAL, Ask.EX
 _NO_DECISION = Decision(Verdict(Effect.DENY, "builtin:protocol"))
 
 
-class PostgresSession(Flow):
+class PostgresSession(ExpressFlow):
     """See `Flow`; this adds what is done with each message."""
 
     # Decisions.
 
     def _statement(self, text: str) -> Statement:
         session = self.session
-        return Statement(text, session.decide(text), session.epoch)
+        return Statement(text, session.decide(text), session.epoch, session.detecting)
 
     def _renew(self, statement: Statement) -> None:
         session = self.session
         if statement.epoch != session.epoch:
-            statement.take(session.decide(statement.text), session.epoch)
+            statement.take(session.decide(statement.text), session.epoch, session.detecting)
 
     def _refuse(
         self,
@@ -128,7 +130,7 @@ class PostgresSession(Flow):
         for (change, name), facts in zip(statement.changes, statement.facts, strict=False):
             if change is Change.DECLARE:
                 known = self._cursors.setdefault(name, {})
-                known[facts.inner or facts] = None
+                known[facts.inner or facts, facts.text] = None
                 if len(self._cursors) > MAX_CURSORS or len(known) > MAX_CURSORS:
                     return denials.too_many("cursors")
         return None
@@ -158,6 +160,8 @@ class PostgresSession(Flow):
         expected = Expected(Ask.QUERY, prepared=statement, operation=self._allow(statement, approved=approved))
         self._responses.push(expected)
         self._out.append(event.raw if approved is None else messages.query(approved.text))
+        if approved is None:
+            self.remember(statement)
         if statement.copies_in or (statement.traits.executes and runs_copy_in(statement, self._prepared_facts)):
             statement.copies_in = True
             self._wait_for_copy(expected)
@@ -182,16 +186,29 @@ class PostgresSession(Flow):
             return
         self._responses.push(Expected(Ask.PARSE, name=event.name, prepared=statement))
         self._out.append(event.raw)
+        if not event.name:
+            self.remember_named(statement, "", event.raw)
 
     def _bind(self, event: frontend.Bind) -> None:
-        self._recorded.append(event.raw)
+        candidates = self._responses.statements.candidates(event.statement)
+        hidden = _hidden(candidates)
+        plain = self._detecting is None and not hidden
+        self._recorded.append(event.raw if plain else self._recordable_bind(event, hidden))
         if len(self._responses.portals) >= MAX_PORTALS:
             self._refuse(denials.too_many("portals"), _NO_DECISION, "", Ask.BIND)
             return
-        candidates = self._responses.statements.candidates(event.statement)
         portal = Portal(candidates, (event.parameters, event.formats), event.result_formats)
+        if event.statement and len(candidates) == 1 and isinstance(candidates[0], Statement):
+            self.remember_named(candidates[0], event.statement)
         self._responses.push(Expected(_BIND, event.portal, portal=portal, statement=event.statement))
         self._out.append(event.raw)
+
+    def _recordable_bind(self, event: frontend.Bind, hidden: frozenset[int]) -> bytes:
+        parameters, formats = hide(event.parameters, event.formats, hidden, self.session.gate.mask_key)
+        shown = tuple(self.session.recordable(parameters))
+        if shown == event.parameters:
+            return event.raw
+        return messages.bind(event.portal, event.statement, shown, formats, event.result_formats)
 
     def _describe(self, event: frontend.Describe) -> None:
         self._recorded.append(event.raw)
@@ -312,11 +329,20 @@ class PostgresSession(Flow):
 
     def _copy_bytes(self, event: frontend.CopyBytes) -> None:
         # Outside of a COPY the server ignores these, since one that failed may still be sent data.
-        self._recorded.append(event.raw)
+        if self._detecting is None:
+            self._recorded.append(event.raw)
+        else:
+            # Of the same length, or the recording's messages would have no beginnings.
+            if self._copying_in is None:
+                self._copying_in = Redactor(self._detecting, stars=True)
+            self._recorded.append(self._copying_in.feed(event.raw))
         self._copied = True
         self._out.append(event.raw)
 
     def _copy_end(self, event: frontend.CopyDone | frontend.CopyFail) -> None:
+        if self._copying_in is not None:
+            self._recorded.append(self._copying_in.flush())
+            self._copying_in = None
         self._recorded.append(event.raw)
         self._out.append(event.raw)
         copying = self._responses.copying
@@ -334,6 +360,18 @@ class PostgresSession(Flow):
         self._recorded.append(event.raw)
         self._out.append(event.raw)
         self._leaving = True
+
+
+_NOTHING_HIDDEN: frozenset[int] = frozenset()
+
+
+def _hidden(candidates: tuple[Any, ...]) -> frozenset[int]:
+    # Numbers of the parameters that meet masked columns, whichever statement the name means.
+    found = _NOTHING_HIDDEN
+    for prepared in candidates:
+        if isinstance(prepared, Statement) and prepared.traits.hidden:
+            found |= prepared.traits.hidden
+    return found
 
 
 def _any_masked(statements: list[Statement]) -> bool:

@@ -22,6 +22,8 @@ from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.gateway import GatewayTarget
 from wicketgate_gateway.contract.identity import Principal
 from wicketgate_gateway.contract.verdict import Effect, Verdict
+from wicketgate_gateway.masking.detectors import Detecting, DetectorError, detecting
+from wicketgate_gateway.masking.hiding import hide
 from wicketgate_gateway.policy.engine import Decision, TargetPolicy, decide_text
 from wicketgate_gateway.policy.load import PolicySet
 from wicketgate_gateway.policy.operation import SessionFacts
@@ -59,10 +61,10 @@ class Notices:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._waiting: list[AuditEvent] = []
+        self._waiting: list[AuditEvent | msgspec.Raw] = []
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, events: Sequence[AuditEvent]) -> None:
+    def add(self, events: Sequence[AuditEvent | msgspec.Raw]) -> None:
         """Have these written soon."""
         self._waiting += events
         if len(self._waiting) >= MAX_NOTICES:
@@ -148,6 +150,8 @@ class Session:
         self._catalogue: Catalogue | None = None
         self._stamp: object = ()
         self.policy: TargetPolicy
+        self.detecting: Detecting | None = None
+        """What looks for secrets in what the target sends, and in what is recorded of what the bot sends."""
         self.facts: SessionFacts
         self.refresh()
 
@@ -174,10 +178,20 @@ class Session:
                 remedy="ask for membership in a group whose policies name the target",
                 sqlstate="28000",
             )
+        if policy is not getattr(self, "policy", None):
+            self.detecting = self._detecting(policy)
         self._set, self._catalogue, self.policy = current, catalogue, policy
         self._stamp = policy.stamp() if policy.timed else ()
         self.facts = SessionFacts(self.search_path, catalogue, self.prepared, self.cursors)
         self.epoch += 1
+
+    def _detecting(self, policy: TargetPolicy) -> Detecting | None:
+        try:
+            return detecting(policy, self.gate.mask_key)
+        except DetectorError as error:
+            raise SessionOverError(
+                f"the policy's detectors cannot run: {error.message}", code=error.code, remedy=error.remedy
+            ) from None
 
     def take_names(self) -> None:
         """`search_path`, `prepared` or `cursors` were set: decide by them from now on."""
@@ -318,6 +332,8 @@ class Session:
         if len(shown) > MAX_STATEMENT_SHOWN:
             shown = shown[:MAX_STATEMENT_SHOWN]
         traits = traits_of(decision)
+        if parameters is not None and traits.hidden:
+            parameters, formats = hide(parameters, formats, traits.hidden, self.gate.mask_key)
         return Operation(
             time=now,
             session=self.id,
@@ -327,7 +343,7 @@ class Session:
             rule=verdict.rule,
             kinds=traits.kinds,
             relations=traits.relations,
-            parameters=None if parameters is None else shown_parameters(parameters),
+            parameters=None if parameters is None else shown_parameters(self.recordable(parameters)),
             formats=list(formats) if formats else [],
             code=verdict.code,
             reason=verdict.reason,
@@ -336,6 +352,13 @@ class Session:
             bot=self.bot,
             target=self.opening.target_name,
         )
+
+    def recordable(self, parameters: Sequence[bytes | None]) -> Sequence[bytes | None]:
+        """Bound parameters as they may be recorded: without what detectors find."""
+        looks = self.detecting
+        if looks is None:
+            return parameters
+        return [None if value is None else looks.text(value) for value in parameters]
 
     def finished(self, running: Running, outcome: str, *, now: int, rows: int | None, sqlstate: str) -> AuditEvent:
         """The event for an operation's end."""

@@ -117,7 +117,6 @@ class SftpChannel:
         self._number = 0
         self._greeted = False
         self._home: str | None = None
-        self._told: set[str] = set()
         self._input_ended = False
 
     def begin(self) -> None:
@@ -382,7 +381,7 @@ class SftpChannel:
         await owner.journalled([event])
         self._note({"asked": text, "verdict": verdict.effect.value, "rule": verdict.rule, "seq": event.seq})
         if verdict.effect is not Effect.ALLOW:
-            raise SftpDeniedError(f"{verdict.reason}; {verdict.remedy}" if verdict.remedy else verdict.reason)
+            raise SftpDeniedError(verdict.reason)
         return event.seq
 
     async def _held(self, files: list[File], text: str, request: Request, paths: list[str], verdict: Verdict) -> int:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from wicketgate_gateway.contract.verdict import Effect
+from wicketgate_gateway.masking.detectors import Detecting
 from wicketgate_gateway.masking.plan import MaskPlan
 from wicketgate_gateway.policy.engine import Decision
-from wicketgate_gateway.session.secrets import may_carry_passwords, without_passwords
+from wicketgate_gateway.session.secrets import may_carry_passwords, without_literals, without_passwords
 from wicketgate_gateway.wire.postgres.expected import Change
 from wicketgate_gateway.wire.postgres.sql.model import Facts, StatementClass, StatementKind
 
@@ -32,8 +34,11 @@ class Traits:
         "copies_out",
         "defines",
         "executes",
+        "hidden",
         "hides_errors",
+        "hides_literals",
         "kinds",
+        "plain",
         "plan",
         "relations",
         "sets",
@@ -45,6 +50,10 @@ class Traits:
         plan = decision.verdict.masks
         self.plan: MaskPlan | None = plan if isinstance(plan, MaskPlan) else None
         self.hides_errors = self.plan is not None and self.plan.hides_errors
+        self.hides_literals = self.plan is not None and self.plan.hides_literals
+        """Whether literals may be values of masked columns: then they are not recorded."""
+        self.hidden: frozenset[int] = self.plan.hidden if self.plan is not None else frozenset()
+        """Numbers of the parameters that are recorded hashed."""
         self.carries_passwords = may_carry_passwords(decision.statements)
         self.changes: Sequence[tuple[Change, str]] = ()
         self.copies_in = False
@@ -69,6 +78,15 @@ class Traits:
                 self.executes = True
             elif kind in _CHANGES:
                 self.changes = changes_of(decision.statements)
+        self.plain = (
+            decision.cacheable
+            and decision.verdict.effect is Effect.ALLOW
+            and len(decision.statements) == 1
+            and not any(facts.literals_matter for facts in decision.statements)
+            and not (self.carries_passwords or self.changes or self.copies_in or self.copies_out)
+            and not (self.defines or self.executes or self.sets or self.hidden or self.hides_literals)
+        )
+        """Whether all texts that differ in literals alone are allowed, and change nothing in what the session means."""
 
 
 def traits_of(decision: Decision) -> Traits:
@@ -87,6 +105,7 @@ class Statement:
         "changes",
         "copies_in",
         "decision",
+        "detecting",
         "epoch",
         "masked",
         "plan",
@@ -96,21 +115,26 @@ class Statement:
         "verdict",
     )
 
-    def __init__(self, text: str, decision: Decision, epoch: int) -> None:
+    def __init__(self, text: str, decision: Decision, epoch: int, detecting: Detecting | None = None) -> None:
         self.text = text
+        self.detecting = detecting
+        """What looks at its answer's values, and at its text before it is recorded."""
         self.types = b""
         """The parameters' types as Parse declared them: a count and OIDs, as sent."""
         self._shown: str | None = None
-        self.take(decision, epoch)
+        self.take(decision, epoch, detecting)
 
-    def take(self, decision: Decision, epoch: int) -> None:
-        """A new decision on the same text."""
+    def take(self, decision: Decision, epoch: int, detecting: Detecting | None = None) -> None:
+        """A new decision on the same text, and what looks at its values by then."""
+        if detecting is not self.detecting:
+            self.detecting = detecting
+            self._shown = None
         self.decision = decision
         self.verdict = decision.verdict
         self.epoch = epoch
         self.traits = traits = traits_of(decision)
         self.plan = traits.plan
-        self.masked = traits.plan is not None
+        self.masked = traits.plan is not None or self.detecting is not None
         """Whether its answer's columns must be looked at."""
         self.changes = traits.changes
         self.copies_in = traits.copies_in
@@ -137,15 +161,36 @@ class Statement:
 
     @property
     def shown(self) -> str:
-        """The text as it may be recorded: without passwords."""
+        """The text as it may be recorded: without passwords, values of masked columns, and what detectors find."""
         shown = self._shown
         if shown is None:
-            shown = self.text
-            if self.traits.carries_passwords or not self.decision.statements:
-                understood = self.decision.statements or self.decision.verdict.rule != "builtin:syntax"
-                shown = without_passwords(shown, self.decision.statements if understood else None)
+            shown = self._without_passwords()
+            if self.traits.hides_literals:
+                shown = without_literals(shown)
+            if self.detecting is not None:
+                shown = self.detecting.shown(shown)
             self._shown = shown
         return shown
+
+    def _without_passwords(self) -> str:
+        shown = self.text
+        if self.traits.carries_passwords or not self.decision.statements:
+            understood = self.decision.statements or self.decision.verdict.rule != "builtin:syntax"
+            shown = without_passwords(shown, self.decision.statements if understood else None)
+        return shown
+
+    def askable(self, parameters: Sequence[bytes | None]) -> str:
+        """The text as people may be asked about it; other than `text` if it or a parameter holds a password or a key.
+
+        Other finds of detectors are shown: who approves must see what it is about.
+        """
+        detecting = self.detecting
+        if detecting is None:
+            return self._without_passwords()
+        values = [self.text.encode(errors="replace"), *(value for value in parameters if value is not None)]
+        if any(detecting.holds_secret(value) for value in values):
+            return ""
+        return self._without_passwords()
 
 
 def changes_of(statements: Sequence[Facts]) -> list[tuple[Change, str]]:
