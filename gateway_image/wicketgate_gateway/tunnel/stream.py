@@ -22,7 +22,7 @@ CREDIT_STEP = WINDOW // 4
 """Credit is given back in steps: a frame for each small message would double the frames."""
 DIRECT_BYTES = 16 * 1024
 """Sends up to this size skip the queue."""
-CHUNK_BYTES = 32 * 1024
+CHUNK_BYTES = 64 * 1024
 """A queued stream's share before the next one has its turn."""
 MAX_MESSAGE = 4 * 1024 * 1024
 """The longest message, over all its parts."""

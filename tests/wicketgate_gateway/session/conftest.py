@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from wicketgate_gateway.audit.events import AuditEvent
@@ -16,6 +17,7 @@ from wicketgate_gateway.recording.recorder import Recorder
 from wicketgate_gateway.session.postgres import PostgresSession
 from wicketgate_gateway.session.session import Gate, Notices, Opening, Session
 
+_EVENTS = msgspec.msgpack.Decoder(AuditEvent)
 PARAMETERS = {"standard_conforming_strings": "on", "client_encoding": "UTF8", "search_path": "public"}
 RULES = """
 rules:
@@ -41,7 +43,7 @@ class World:
         submit = self.journal.submit
 
         def spy(events: Any, release: Any = None) -> None:
-            self.events += events
+            self.events += [_EVENTS.decode(event) if isinstance(event, msgspec.Raw) else event for event in events]
             submit(events, release)
 
         self.journal.submit = spy  # type: ignore[method-assign]
