@@ -52,10 +52,19 @@ POLICY: dict[str, Any] = {
         {
             "allow": {
                 "kubernetes": {
-                    "resources": ["pods/exec", "pods/attach", "pods/portforward"],
+                    "resources": "pods/exec",
                     "namespaces": "shop",
-                    "commands": ["ls **", "cat *", "echo **", "id", "tar **", "wc **"],
+                    "commands": ["ls **", "cat **", "echo **", "id", "tar **", "wc **", "sleep *"],
                 }
+            }
+        },
+        {"allow": {"kubernetes": {"resources": "pods/attach", "namespaces": "shop"}}},
+        {"allow": {"kubernetes": {"resources": "pods/portforward", "namespaces": "shop", "ports": [8080]}}},
+        {
+            "hold": {
+                "kubernetes": {"resources": "pods/exec", "namespaces": "shop", "commands": ["touch *", "rm **"]},
+                "approvers": {"groups": ["dba"]},
+                "wait": "20s",
             }
         },
     ],

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from wicketgate_gateway.agent import tls
 from wicketgate_gateway.agent.http_credential import Credential
 from wicketgate_gateway.agent.redact import Redactor
 from wicketgate_gateway.agent.target import DIAL_SECONDS, TargetConnection, TargetError
@@ -81,11 +82,12 @@ class HttpService:
     async def connect(self) -> TargetConnection:
         """A connection. Raises TargetError."""
         loop = asyncio.get_running_loop()
-        more: dict[str, Any] = {"ssl": self.context(), "server_hostname": self.host} if self.tls else {}
+        context = self.context() if self.tls else None
         try:
             async with asyncio.timeout(DIAL_SECONDS):
-                _, connection = await loop.create_connection(TargetConnection, self.host, self.port, **more)
-                return connection
+                if context is not None:
+                    return await tls.connect(TargetConnection, self.host, self.port, context)
+                return (await loop.create_connection(TargetConnection, self.host, self.port))[1]
         except TimeoutError:
             raise TargetError(f"`{self.name}` did not answer within {DIAL_SECONDS:.0f} s") from None
         except ssl.SSLCertVerificationError as error:

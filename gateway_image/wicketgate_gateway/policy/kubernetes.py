@@ -184,12 +184,17 @@ class KubernetesRule:
         return self._pod is None or pods.traits(point.object) <= self._pod
 
     def _covers_run(self, point: KubernetesPoint) -> bool:
-        if self._ports is not None and not (point.ports and self._ports.issuperset(point.ports)):
+        if self._ports is not None and not self._covers_ports(point):
             return False
         if point.run is None:
             # A rule on commands is about commands; exec without one that is known is covered by nobody.
             return self._runs is None and point.resource not in RUNNING
         return self._runs is not None and self._runs.covers(point.run)
+
+    def _covers_ports(self, point: KubernetesPoint) -> bool:
+        assert self._ports is not None
+        # Which ports it is about is known when the client asks for each: that is decided again.
+        return point.resource == "pods/portforward" and self._ports.issuperset(point.ports)
 
     def meets(self, point: Any) -> bool:
         """See `compile.PointTerms`."""
@@ -224,7 +229,7 @@ class KubernetesRule:
         return self._pod is None or bool(pods.traits(point.object) & self._pod)
 
     def _meets_run(self, point: KubernetesPoint) -> bool:
-        if self._ports is not None and point.ports and not self._ports.intersection(point.ports):
+        if self._ports is not None and not self._ports.intersection(point.ports):
             return False
         if self._runs is None:
             return True

@@ -40,6 +40,7 @@ from wicketgate_gateway.wire.kubernetes.status import status
 
 IDLE_SECONDS = 120.0
 BODY_SECONDS = 60.0
+CLOSE_SECONDS = 10.0
 MAX_CONNECTIONS = 4096
 READ_BYTES = 64 * 1024
 PREFIX = "/t/"
@@ -118,7 +119,7 @@ class KubernetesListener:
         finally:
             self._connections.discard(connection)
             self._tasks.discard(task)
-            connection.close()
+            await connection.close()
 
 
 class _Connection:
@@ -362,9 +363,16 @@ class _Connection:
         elif self._task is not None:
             self._task.cancel()
 
-    def close(self) -> None:
-        """Whatever is left."""
+    async def close(self) -> None:
+        """Whatever is left; what was written still goes out, to a client that takes it."""
         self._end("the client hung up")
+        if self._answered and not self.stopped:
+            # uvloop drops what a TLS transport still holds when it is closed: the client, who has been told that this
+            # is the end, closes first.
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    while await self._reader.read(READ_BYTES):
+                        pass
         with contextlib.suppress(Exception):
             self._writer.close()
 
