@@ -8,6 +8,7 @@ whenever a client was slower than its target.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -119,10 +120,8 @@ class _Tls(asyncio.Protocol):
     def shut(self) -> None:
         """Tell the peer that nothing follows."""
         if self._ready:
-            try:
+            with contextlib.suppress(ssl.SSLError):  # the peer's own word need not be waited for
                 self.object.unwrap()
-            except ssl.SSLError:
-                pass  # its own word need not be waited for
             self._send()
 
     def _shake(self) -> None:
