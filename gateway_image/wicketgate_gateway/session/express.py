@@ -117,7 +117,9 @@ class ExpressFlow(Flow):
         if self._table_epoch != self.session.epoch:
             self._take_table()
         table, traits = self._table, statement.traits
-        if table is None or not traits.plain or len(statement.text) > CACHED_TEXT or statement.shown is not statement.text:
+        if table is None or not traits.plain or len(statement.text) > CACHED_TEXT:
+            return
+        if statement.shown is not statement.text:
             return
         key = strip_literals(statement.text.encode())
         if key is not None and key not in table:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wicketgate_gateway.wire.postgres import messages as m
-from wicketgate_gateway.wire.postgres.rows import rows_end, rows_end_twin
+from wicketgate_gateway.wire.postgres.rows import rows_end, rows_end_twin, whole_rows_end, whole_rows_end_twin
 
 Walk = Callable[[bytes, int], int | None]
 ROW = m.data_row([b"abc", None])
@@ -43,3 +43,15 @@ PIECES = st.one_of(st.binary(max_size=12), st.binary(max_size=40).map(lambda b: 
 @given(st.lists(PIECES, max_size=8).map(b"".join), st.integers(0, 60))
 def test_the_twins_agree(data: bytes, start: int) -> None:
     assert rows_end(data, start) == rows_end_twin(data, start)
+
+
+@settings(deadline=None)
+@given(st.lists(PIECES, max_size=8).map(b"".join), st.integers(0, 60))
+def test_the_twins_agree_on_whole_rows(data: bytes, start: int) -> None:
+    end = whole_rows_end(data, start)
+    assert end == whole_rows_end_twin(data, start)
+    assert end >= start
+    while start < end:
+        assert data[start] == ord("D")
+        start += 1 + int.from_bytes(data[start + 1 : start + 5], "big")
+    assert start == end
