@@ -151,7 +151,9 @@ class PostgresServer:
         with (self.folder / "postgres.log").open("ab") as log:
             self._process = self._popen([self.binaries.folder / "postgres", "-D", self.data], log)
         deadline = time.monotonic() + _START_SECONDS
-        while len(lines := self._pid_file()) < 8 or lines[7].strip() != "ready":
+        # The file of a server that was killed says "ready", too.
+        mine = str(self._process.pid)
+        while len(lines := self._pid_file()) < 8 or lines[0].strip() != mine or lines[7].strip() != "ready":
             if self._process.poll() is not None or time.monotonic() > deadline:
                 tail = (self.folder / "postgres.log").read_text(errors="replace")[-2000:]
                 raise PostgresError(f"PostgreSQL did not start; its log ends with:\n{tail}")
