@@ -3,7 +3,9 @@
 How this works: `generation` rises whenever something may have changed, and `after(seen)` returns once it is above
 `seen`. A waiter notes the generation, looks at the store, and then waits: nothing falls between. For SQLite one task
 looks at `PRAGMA data_version` while anyone waits (a few microseconds each time); for PostgreSQL one connection LISTENs,
-and every reconnection counts as a change, since what happened meanwhile was missed.
+and every reconnection counts as a change, since what happened meanwhile was missed. Who waits for one request
+(`listening`) is only woken by what is said of that one, where the store says it (PostgreSQL's NOTIFY): else each step
+of one would send all who wait to the store.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import asyncio
 import contextlib
 import sqlite3
 from abc import ABC, abstractmethod
+from collections.abc import Generator
 from typing import Any
 
 import asyncpg
@@ -31,15 +34,34 @@ class Signal(ABC):
         self.generation = 0
         self._event = asyncio.Event()
         self._waiting = 0
+        self._listeners: dict[str, set[asyncio.Event]] = {}
         self._task: asyncio.Task[None] | None = None
+
+    def _begin(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    @contextlib.contextmanager
+    def listening(self, handle: str) -> Generator[asyncio.Event]:
+        """An event that is set whenever the request of this handle may have changed; clear it, look, then wait."""
+        event = asyncio.Event()
+        self._listeners.setdefault(handle, set()).add(event)
+        self._waiting += 1
+        self._begin()
+        try:
+            yield event
+        finally:
+            self._waiting -= 1
+            self._listeners[handle].discard(event)
+            if not self._listeners[handle]:
+                del self._listeners[handle]
 
     async def after(self, seen: int, seconds: float) -> None:
         """Return once the generation is above `seen`, or after so long."""
         if self.generation > seen:
             return
-        if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._run())
         self._waiting += 1
+        self._begin()
         event = self._event
         try:
             async with asyncio.timeout(seconds):
@@ -49,8 +71,11 @@ class Signal(ABC):
         finally:
             self._waiting -= 1
 
-    def changed(self) -> None:
-        """Wake all who wait."""
+    def changed(self, handle: str = "") -> None:
+        """Wake all who wait; with a handle, of those who wait for one request only those of this one."""
+        called = self._listeners.get(handle, ()) if handle else [e for found in self._listeners.values() for e in found]
+        for event in called:
+            event.set()
         self.generation += 1
         self._event.set()
         self._event = asyncio.Event()
@@ -123,5 +148,5 @@ class PostgresSignal(Signal):
             await connection.invalidate()
             await connection.close()
 
-    def _notified(self, *_: Any) -> None:
-        self.changed()
+    def _notified(self, _connection: Any, _pid: int, _channel: str, handle: str) -> None:
+        self.changed(handle)

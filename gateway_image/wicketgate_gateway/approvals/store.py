@@ -7,6 +7,8 @@ anyone has written so. Each step notes a `change` in its own transaction, for th
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import secrets
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -300,15 +302,17 @@ class ApprovalStore:
 
     async def wait(self, handle: str, until: int) -> Request:
         """The request once it is no longer pending, or at `until` (ns since 1970), whichever is first."""
-        while True:
-            # Before looking: what happens while we look must wake us too.
-            seen = self._signal.generation
-            async with self.database.reading() as (connection, now):
-                request = await self._get(connection, handle, now)
-            if request.state is not State.PENDING or now >= until:
-                return request
-            left = (min(until, request.expires) - now) / 1e9
-            await self._signal.after(seen, min(max(left, 0.0) + 0.001, _RECHECK_SECONDS))
+        with self._signal.listening(normal_handle(handle)) as called:
+            while True:
+                called.clear()  # before looking: what happens while we look must wake us, too
+                async with self.database.reading() as (connection, now):
+                    request = await self._get(connection, handle, now)
+                if request.state is not State.PENDING or now >= until:
+                    return request
+                left = (min(until, request.expires) - now) / 1e9
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(min(max(left, 0.0) + 0.001, _RECHECK_SECONDS)):
+                        await called.wait()
 
     async def watch(self, since: int | None = None) -> AsyncIterator[Change]:
         """All changes as they happen, for ever; those after the id `since` first, if given."""

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from wicketgate_gateway.approvals import store
+from wicketgate_gateway.approvals.model import Choice, State
 from wicketgate_gateway.approvals.store import open_store
 
 pytestmark = pytest.mark.anyio
@@ -54,6 +56,36 @@ async def test_sqlite_is_not_looked_at_while_nobody_waits(sqlite_world: Any) -> 
     async with asyncio.timeout(5):
         await signal._task
     assert signal._task.done()
+
+
+async def test_who_waits_for_one_request_hears_of_that_one(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = [await world.ask(statement=f"DELETE FROM t{number}") for number in range(6)]
+    waiting = await open_store(world.url, clock=world.clock)
+    looks = 0
+    look = waiting._get
+
+    async def counted(*arguments: Any, **more: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return await look(*arguments, **more)
+
+    monkeypatch.setattr(waiting, "_get", counted)
+    monkeypatch.setattr(store, "_RECHECK_SECONDS", 60)
+    until = time.time_ns() + 30_000_000_000
+    waits = [asyncio.create_task(waiting.wait(request.handle, until)) for request in requests]
+    await asyncio.sleep(1.5)  # all look, and once more when the listening has begun
+    before = looks
+    for request in requests[1:]:
+        await world.answer(request, Choice.APPROVE)
+    done = await asyncio.wait_for(asyncio.gather(*waits[1:]), 10)
+    assert [request.state for request in done] == [State.APPROVED] * 5
+    if waiting.database.kind == "postgresql":
+        assert looks - before <= 2 * 5  # each was told of its vote and its approval, and of no other
+    assert not waits[0].done()
+    await world.answer(requests[0], Choice.DENY)
+    assert (await asyncio.wait_for(waits[0], 10)).state is State.DENIED
+    assert waiting._signal._listeners == {}
+    await waiting.close()
 
 
 async def test_closing_wakes_who_waits(world: Any) -> None:
