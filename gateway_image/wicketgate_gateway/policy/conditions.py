@@ -46,6 +46,8 @@ class Condition:
     protocol: str
     """What the rule speaks of: `sql`, `http`, …"""
     _expression: Any = field(repr=False)
+    reads_body: bool = False
+    """Whether it asks for the body of a request."""
 
     def test(self, activation: Any) -> Outcome:
         """Evaluate; everything but a boolean is ERROR."""
@@ -69,6 +71,7 @@ def compile_condition(source: str, protocol: str = "sql") -> Condition:
         reads_time=_uses(source, protocol, "now"),
         protocol=protocol,
         _expression=expression,
+        reads_body=protocol == "http" and _uses(source, protocol, "op.body"),
     )
 
 

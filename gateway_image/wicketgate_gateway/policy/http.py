@@ -11,10 +11,13 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from wicketgate_gateway.contract.http import HttpTerms
 from wicketgate_gateway.policy.names import compile_part
+
+if TYPE_CHECKING:
+    from wicketgate_gateway.policy.compile import CompiledRule
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 """What a rule without `methods` lets through."""
@@ -309,7 +312,18 @@ def text_of(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return "null" if value is None else "true" if value else "false"
     if isinstance(value, float):
-        return str(int(value)) if math.isfinite(value) and value == int(value) else repr(value)
+        return str(int(value)) if math.isfinite(value) and value.is_integer() else repr(value)
     if isinstance(value, int):
         return str(value)
     return "\0object" if isinstance(value, dict) else "\0list"
+
+
+def needs_body(rules: Iterable[CompiledRule], point: RequestPoint) -> bool:
+    """Whether a rule that may be about this request looks into its body."""
+    for rule in rules:
+        terms = rule.points
+        if not isinstance(terms, HttpRule) or not terms.could_concern(point):
+            continue
+        if terms.reads_body or (rule.condition is not None and rule.condition.reads_body):
+            return True
+    return False

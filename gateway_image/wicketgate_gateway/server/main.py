@@ -40,6 +40,7 @@ from wicketgate_gateway.server import heap
 from wicketgate_gateway.server.agents import AgentRegistry
 from wicketgate_gateway.server.children import Child
 from wicketgate_gateway.server.control import Control
+from wicketgate_gateway.server.http import HttpListener
 from wicketgate_gateway.server.keys import mask_key
 from wicketgate_gateway.server.kubernetes import KubernetesListener
 from wicketgate_gateway.server.postgres import PostgresListener
@@ -149,6 +150,10 @@ class Gateway:
                 ssh = SshListener(sessions)
                 ports["ssh"] = await ssh.listen()
                 stack.push_async_callback(ssh.close)
+            if config.listen.http is not None:
+                web = HttpListener(sessions)
+                ports["http"] = await web.listen(server_context(config.tls), config.listen.http)
+                stack.push_async_callback(web.close)
             if config.listen.kubernetes is not None:
                 kubernetes = KubernetesListener(sessions)
                 ports["kubernetes"] = await kubernetes.listen(server_context(config.tls))

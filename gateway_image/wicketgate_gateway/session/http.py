@@ -1,0 +1,410 @@
+"""An HTTP session: each request is understood, decided on, put on record, and then forwarded, held or refused.
+
+How this works: `serve` takes one request at a time. It is written anew from what was understood, so what was decided
+is what goes out. A body is read before the decision only where a rule looks into it, and for what is held; else it
+streams. The audit event is durable before the head goes to the agent. A held request is canonical text (method, path,
+headers that mean something, body) that people read and that an approved request is built from; whatever else the client
+sent does not go out. How requests and answers pass is `http_forward`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from wicketgate_gateway.approvals.model import Request
+from wicketgate_gateway.approvals.outbox import used
+from wicketgate_gateway.audit.events import OperationFinished
+from wicketgate_gateway.contract.errors import WicketgateError
+from wicketgate_gateway.contract.identity import Principal
+from wicketgate_gateway.contract.verdict import Effect, Verdict
+from wicketgate_gateway.policy.http import ABSENT, UNREADABLE, RequestPoint, needs_body
+from wicketgate_gateway.session.exchange import Exchange
+from wicketgate_gateway.session.holds import RETRY_SECONDS, Answer, Hold, until
+from wicketgate_gateway.session.http_forward import Forwarding, Journals, Understood
+from wicketgate_gateway.session.http_held import canonical_request, parse_canonical
+from wicketgate_gateway.session.session import Session, SessionOverError
+from wicketgate_gateway.wire.http import headers as rules
+from wicketgate_gateway.wire.http.head import (
+    CHUNKED,
+    HttpError,
+    write_request,
+)
+from wicketgate_gateway.wire.http.json import JsonError, parse_json
+
+MAX_BODY = 1024 * 1024
+"""The longest body that is read whole, for rules that look into it."""
+ANSWER_SECONDS = 300.0
+"""How long a target may take to begin its answer."""
+
+log = structlog.get_logger("wicketgate.http")
+
+
+class HttpSession(Forwarding):
+    """One bot at one target on one client's connection. One of the process's `Live` sessions."""
+
+    def __init__(self, session: Session, gateway: Journals, hang_up: Callable[[], None]) -> None:
+        super().__init__(session, gateway)
+        self.busy = False
+        self._hang_up = hang_up
+        self._hold: Hold | None = None
+
+    # `Live`.
+
+    def become(self, principal: Principal) -> None:
+        """See `server.sessions.Live`."""
+        try:
+            self.session.become(principal)
+        except SessionOverError as error:
+            self.end(error.sqlstate, error.message, hint=error.remedy, reason=error.code)
+
+    def end(self, sqlstate: str, message: str, *, hint: str = "", reason: str) -> None:
+        """See `server.sessions.Live`: what runs is broken off, and the connection closed."""
+        if self.over:
+            return
+        self.finish(reason)
+        self._hang_up()
+
+    def cancel(self) -> None:
+        """Have what runs at the target given up."""
+        if self._upstream is not None:
+            self._upstream.cancel()
+
+    def finish(self, reason: str) -> None:
+        """The session is over."""
+        if self.over:
+            return
+        self.over = True
+        if self._hold is not None:
+            self._hold.abandon()
+        if self._upstream is not None:
+            self._upstream.close(reason)
+        session = self.session
+        session.gate.notices.add([session.ended(reason)])
+        session.gate.notices.flush()
+        if session.recording is not None:
+            session.recording.finish(reason)
+
+    # Understanding.
+
+    async def understand(self, exchange: Exchange) -> Understood:
+        """What a request does. Raises HttpError for what is not understood."""
+        head, target = exchange.head, exchange.target
+        headers = rules.forwarded(head)
+        upgrade = _upgrade_of(exchange)
+        point = RequestPoint(
+            head.method,
+            target.segments,
+            target.query,
+            rules.grouped(headers),
+            ABSENT,
+            self._operation(exchange),
+            upgrade,
+        )
+        body: bytes | None = None
+        if exchange.length != 0:
+            if needs_body(self.session.policy.rules, point):
+                body = await exchange.body(MAX_BODY)
+                if body is None:
+                    raise HttpError(
+                        f"a rule looks into the body, and it is over {MAX_BODY} bytes",
+                        code="body-too-large",
+                        status=413,
+                    )
+                point = _with_body(point, body)
+            else:
+                point = _with_body(point, None)
+        elif needs_body(self.session.policy.rules, point):
+            body = b""
+        return Understood(
+            head.method,
+            target.forwarded,
+            headers,
+            [point],
+            point.values(),
+            f"{head.method} {target.shown}",
+            [point.operation or point.path],
+            body,
+            upgrade,
+        )
+
+    def _operation(self, exchange: Exchange) -> str:
+        return ""
+
+    # One request.
+
+    async def serve(self, exchange: Exchange) -> None:
+        """Serve a request to its end. Raises nothing but CancelledError."""
+        session = self.session
+        self.busy = True
+        try:
+            session.refresh()
+            request = await self.understand(exchange)
+            verdict = session.decide_points(request.points, request.values, request.shown)
+            if request.upgrade and verdict.allowed and self.masks:
+                raise HttpError(
+                    "answers of this target are masked, and an upgraded connection cannot be",
+                    code="upgrade-unmaskable",
+                    status=403,
+                )
+            if verdict.effect is Effect.DENY:
+                await self._denied(exchange, request, verdict)
+            elif verdict.effect is Effect.HOLD:
+                await self._held(exchange, request, verdict)
+            else:
+                await self._forward(exchange, request, verdict)
+        except SessionOverError as error:
+            self._refuse(exchange, 403, error.code, error.message, error.remedy)
+            exchange.end_connection()
+            self.finish(error.code)
+        except HttpError as error:
+            await self._malformed(exchange, error)
+        except WicketgateError as error:
+            status = 504 if error.code == "target-timeout" else 503 if error.code == "journal-failed" else 502
+            self._refuse(exchange, status, error.code, error.message, error.remedy)
+        finally:
+            self.busy = False
+
+    async def _malformed(self, exchange: Exchange, error: HttpError) -> None:
+        # On record as an operation that was denied: whoever tries things should be seen.
+        session = self.session
+        shown = f"{exchange.head.method} {exchange.target.shown}"
+        if error.status < 500 and not exchange.answered:
+            verdict = Verdict(Effect.DENY, "builtin:http", error.message, error.remedy, error.code)
+            event = session.operation_on(verdict, shown, now=time.time_ns(), kinds=[exchange.head.method])
+            session.gate.journal.submit([event])
+        self._refuse(exchange, error.status, error.code, error.message, error.remedy)
+
+    def _refuse(self, exchange: Exchange, status: int, code: str, detail: str, remedy: str = "", **more: Any) -> None:
+        if exchange.answered:
+            exchange.end_connection()  # half an answer: the client must see that it is cut short
+            return
+        self._recorded(exchange.problem(status, code, detail, remedy, session=self.session.id, **more))
+
+    def _record_request(self, request: Understood, body: bytes | None, length: int) -> None:
+        recording = self.session.recording
+        if recording is None:
+            return
+        framing = [("Content-Length", str(len(body)))] if body else []
+        if body is None and length:
+            framing = [("Transfer-Encoding", "chunked")] if length == CHUNKED else [("Content-Length", str(length))]
+        head = write_request(request.method, request.path, [*request.headers, *framing])
+        recording.client(head + (body or b""))
+        self.session.bytes_in += len(head) + len(body or b"")
+
+    async def _denied(self, exchange: Exchange, request: Understood, verdict: Verdict) -> None:
+        session = self.session
+        event = session.operation_on(
+            verdict, request.shown, now=time.time_ns(), kinds=[p.kind for p in request.points], objects=request.objects
+        )
+        self._record_request(request, request.body or b"", 0)
+        await self._gateway.journalled([event])
+        status = 503 if verdict.code == "recording-failed" else 403
+        self._refuse(
+            exchange, status, verdict.code, verdict.reason, verdict.remedy, rule=verdict.rule, operation=event.seq
+        )
+
+    # Held for people.
+
+    async def _held(self, exchange: Exchange, request: Understood, verdict: Verdict) -> None:
+        session, holds, terms = self.session, self.session.gate.holds, verdict.hold
+        if request.upgrade:
+            raise HttpError(
+                "a connection that changes its protocol cannot be held", code="hold-not-showable", status=403
+            )
+        if request.body is None and exchange.length:
+            request.body = await exchange.body(MAX_BODY)
+            if request.body is None:
+                raise HttpError("a held request's body is too long to be shown", code="hold-not-showable", status=413)
+        statement = canonical_request(request.method, request.path, request.headers, request.body or b"")
+        if holds is None or terms is None:
+            self._refuse(exchange, 503, "approvals-unavailable", "nobody can be asked for approval here")
+            return
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        asked: list[Request] = []
+
+        def done() -> None:
+            if not answered.done():
+                answered.set_result(None)
+
+        reason = exchange.head.first("x-wicketgate-reason")
+        hold = self._hold = holds.begin(
+            session.held(statement, facts=request.facts, reason=reason),
+            terms,
+            shown=statement,
+            measure=self._measure,
+            asked=asked.append,
+            answered=done,
+        )
+        try:
+            await answered
+            answer = hold.answer
+            assert answer is not None
+            if answer.claim is None:
+                await self._not_approved(exchange, request, verdict, answer, asked)
+                return
+            await self._approved(exchange, request, verdict, hold, answer, statement)
+        except BaseException:
+            hold.abandon()
+            raise
+        finally:
+            self._hold = None
+
+    async def _measure(self) -> None:
+        return None
+
+    async def _not_approved(
+        self, exchange: Exchange, request: Understood, verdict: Verdict, answer: Answer, asked: list[Request]
+    ) -> None:
+        refused = Verdict(
+            Effect.HOLD, verdict.rule, _as_request(answer.message), _as_request(answer.remedy), answer.code
+        )
+        event = self.session.operation_on(
+            refused, request.shown, now=time.time_ns(), kinds=[p.kind for p in request.points], objects=request.objects
+        )
+        self._record_request(request, request.body or b"", 0)
+        await self._gateway.journalled([event])
+        pending = answer.code == "hold-pending"
+        more: dict[str, Any] = {"handle": answer.handle, "rule": verdict.rule, "because": verdict.reason}
+        if pending:
+            more["retryAfter"] = RETRY_SECONDS
+            more["approvedBy"] = verdict.remedy
+            more["links"] = {"self": exchange.target.forwarded, "show": f"wicketgate approvals show {answer.handle}"}
+            if asked:
+                more["expires"] = until(asked[-1].expires)
+        status = 202 if pending else 409 if answer.code in ("hold-void", "hold-expired") else 403
+        self._refuse(exchange, status, refused.code, refused.reason, refused.remedy, operation=event.seq, **more)
+
+    async def _approved(
+        self,
+        exchange: Exchange,
+        request: Understood,
+        verdict: Verdict,
+        hold: Hold,
+        answer: Answer,
+        statement: str,
+    ) -> None:
+        claim = answer.claim
+        assert claim is not None
+        session = self.session
+        stored = claim.request
+        session.refresh()
+        # By the policy now in force it must still be held by the same rules, and be the same in all that counts.
+        again = session.decide_points(request.points, request.values, request.shown)
+        if (
+            stored.statement != statement
+            or stored.policy != session.policy.digest
+            or stored.bot_id != session.principal.object_id
+            or dict(stored.facts) != dict(request.facts)
+            or again.hold is None
+            or again.hold.rule != stored.rule
+        ):
+            hold.abandon()
+            self._refuse(
+                exchange, 409, "hold-void", f"`{stored.handle}` is void: the policy changed while it was approved",
+                "send exactly the same request again: it is decided anew",
+            )  # fmt: skip
+            return
+        method, path, headers, body = parse_canonical(stored.statement)
+        request.method, request.path, request.headers, request.body = method, path, headers, body
+        noted = Verdict(
+            verdict.effect,
+            verdict.rule,
+            f"{verdict.reason}: `{stored.handle}`",
+            code="hold-approved",
+            masks=verdict.masks,
+            record=verdict.record,
+        )
+        await self._forward(exchange, request, noted, hold=hold, answer=answer)
+
+    # Forwarded.
+
+    async def _forward(
+        self,
+        exchange: Exchange,
+        request: Understood,
+        verdict: Verdict,
+        *,
+        hold: Hold | None = None,
+        answer: Answer | None = None,
+    ) -> None:
+        session = self.session
+        started = time.time_ns()
+        upstream = await self._open()
+        event = session.operation_on(
+            verdict, request.shown, now=started, kinds=[p.kind for p in request.points], objects=request.objects
+        )
+        events: list[Any] = [event]
+        if answer is not None and answer.claim is not None:
+            events.append(used(answer.claim, seq=event.seq, now=started))
+        self._record_request(request, request.body, exchange.length)
+        await self._gateway.journalled(events)
+        if self.over or exchange.gone:
+            if hold is not None:
+                hold.not_sent()
+            self._finished(event.seq, started, "cancelled", 0, hold)
+            return
+        if hold is not None:
+            hold.sent()
+        outcome, status = "lost", 0
+        try:
+            status = await self._exchange(exchange, request, upstream)
+            outcome = "ok" if status < 400 else "error"
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        finally:
+            if not upstream.usable:
+                upstream.close()
+            self._finished(event.seq, started, outcome, status, hold)
+
+    def _finished(self, seq: int, started: int, outcome: str, status: int, hold: Hold | None) -> None:
+        now = time.time_ns()
+        self.session.gate.notices.add(
+            [
+                OperationFinished(
+                    time=now,
+                    session=self.session.id,
+                    seq=seq,
+                    outcome=outcome,
+                    sqlstate=str(status) if status >= 400 else "",
+                    duration_us=max(0, now - started) // 1000,
+                )
+            ]
+        )
+        if hold is not None:
+            hold.finished(outcome)
+
+
+def _with_body(point: RequestPoint, body: bytes | None) -> RequestPoint:
+    found: Any = UNREADABLE
+    if body is not None:
+        kind = (point.headers.get("content-type") or ("",))[0].partition(";")[0].strip().lower()
+        if not body:
+            found = ABSENT
+        elif kind == "application/json" or kind.endswith("+json") or kind == "":
+            try:
+                found = parse_json(body)
+            except JsonError as error:
+                raise HttpError(
+                    f"the body is not JSON that can be decided on: {error}", code="body-malformed"
+                ) from None
+    return RequestPoint(point.method, point.segments, point.query, point.headers, found, point.operation, point.upgrade)
+
+
+def _upgrade_of(exchange: Exchange) -> str:
+    head = exchange.head
+    wanted = head.listed("upgrade")
+    if "upgrade" not in head.listed("connection") or wanted != ["websocket"]:
+        return ""  # others are not upgraded to: the header does not pass, and the answer is a plain one
+    if head.method != "GET" or head.version != 1 or exchange.length:
+        raise HttpError("a WebSocket begins with a GET without a body", code="upgrade-malformed")
+    return "websocket"
+
+
+def _as_request(text: str) -> str:
+    return text.replace("statement", "request")
