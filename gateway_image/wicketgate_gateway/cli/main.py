@@ -63,7 +63,10 @@ _AUDIT = {
     "verify": ("wicketgate_gateway.cli.verify:audit_verify", "Check that nothing was changed, removed or cut."),
     "export": ("wicketgate_gateway.cli.export:audit_export", "Write all events, for other systems."),
     "key": ("wicketgate_gateway.cli.verify:audit_key", "Print the public key that the audit is sealed with."),
-    "rebuild": ("wicketgate_gateway.cli.audit:rebuild", "Build the store for questions again from the journal."),
+    "rebuild": (
+        "wicketgate_gateway.cli.audit:rebuild",
+        "Build the store for questions again from the journal.",
+    ),
 }
 """`wicketgate audit` with anything else is `audit search`."""
 _RECORDINGS = {
@@ -82,6 +85,10 @@ _POLICY = {
     "check": ("wicketgate_gateway.cli.policy_check:check", "Check policies without using them."),
     "test": ("wicketgate_gateway.cli.policy_cases:run_tests", "Run the cases that stand beside policies."),
     "simulate": ("wicketgate_gateway.cli.policy_simulate:simulate", "Explain one decision, and what would change it."),
+    "explain-mask": (
+        "wicketgate_gateway.cli.policy_explain_mask:explain_mask",
+        "Show where a query's columns come from, and how they are masked.",
+    ),
     "replay": (
         "wicketgate_gateway.cli.policy_replay:replay",
         "Decide recorded operations again, under another bundle.",

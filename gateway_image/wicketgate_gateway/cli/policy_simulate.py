@@ -68,15 +68,7 @@ def simulate(
     json
         One object.
     """
-    labels = dict(_label(text) for text in label)
-    if config is not None:
-        read = model.read(GatewayConfig, config)
-        bundle = bundle or config.parent / read.policies
-        if target in read.targets:
-            labels = {**read.targets[target].labels, **labels}
-    found = (
-        _from_bundle(bundle, bot, group, target, labels) if bundle else _from_files(policy, bot, group, target, labels)
-    )
+    found = policy_chosen(target, bot, group, policy, bundle, config, label)
     catalogue = None if schema is None else catalogue_in(schema)
     trial = Trial(found, catalogue)
     result = explain(found, sql, trial.session, _moment(at))
@@ -85,6 +77,27 @@ def simulate(
         output.print_json(_plain(result, masks))
     else:
         _print(result, masks, known=catalogue is not None)
+
+
+def policy_chosen(
+    target: str,
+    bot: str,
+    group: tuple[str, ...],
+    policy: tuple[Path, ...],
+    bundle: Path | None,
+    config: Path | None,
+    label: tuple[str, ...],
+) -> TargetPolicy:
+    """What applies to a bot at a target, by the options that `simulate` describes. Raises WicketgateError."""
+    labels = dict(_label(text) for text in label)
+    if config is not None:
+        read = model.read(GatewayConfig, config)
+        bundle = bundle or config.parent / read.policies
+        if target in read.targets:
+            labels = {**read.targets[target].labels, **labels}
+    return (
+        _from_bundle(bundle, bot, group, target, labels) if bundle else _from_files(policy, bot, group, target, labels)
+    )
 
 
 def _label(text: str) -> tuple[str, str]:

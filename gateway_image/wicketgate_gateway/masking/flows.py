@@ -35,6 +35,7 @@ FOLLOWED = frozenset(
     }
 )
 """Kinds of statements that are traced, if they are of a form that can be."""
+_ORDER = tuple(Use)
 _TRACES = 512
 _LONGEST_KEPT = 4096
 
@@ -156,7 +157,7 @@ class Flows:
     def forbidden(self, lineage: Lineage) -> list[tuple[str, Use]]:
         """What the statement does with masked columns that their masks do not let it."""
         found: list[tuple[str, Use]] = []
-        for origin, use in sorted(lineage.uses, key=str):
+        for origin, use in sorted(lineage.uses, key=lambda pair: (_ORDER.index(pair[1]), str(pair[0]))):
             if isinstance(origin, str):
                 if self.masks.least.uses is not MaskUses.ANY:
                     found.append((origin, use))

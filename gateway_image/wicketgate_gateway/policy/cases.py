@@ -6,6 +6,7 @@
     cases:
       - allow: [SELECT name FROM customers, SELECT count(*) FROM customers]
       - {allow: SELECT email FROM customers, masked: {email: partial}}
+      - {allow: "SELECT email, id + 1 AS next FROM customers", columns: {email: partial, next: plain}}
       - {deny: DELETE FROM customers, rule: "orders-readonly#3", reason: only reads}
       - {hold: DROP TABLE customers, approvers: [dba], quorum: 2}
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -35,6 +37,16 @@ from wicketgate_gateway.policy.load import PolicySet
 from wicketgate_gateway.policy.trial import Trial, bundle_of, catalogue_of, policy_for, stand_in
 
 SUFFIX = ".test.yaml"
+
+
+class ColumnOutcome(StrEnum):
+    """How a column of an answer comes out: as it is, or by a mask's method."""
+
+    PLAIN = "plain"
+    REDACT = "redact"
+    PARTIAL = "partial"
+    HASH = "hash"
+    NULL = "null"
 
 
 class Case(Terms):
@@ -60,6 +72,8 @@ class Case(Terms):
     """Part of what the bot is told."""
     masked: dict[str, Annotated[MaskMethod, Field(strict=False)]] | None = None
     """How the columns of the answer come out; those that are not named must come as they are. `{}`: all."""
+    columns: dict[str, Annotated[ColumnOutcome, Field(strict=False)]] | None = None
+    """How these columns of the answer come out: `plain`, or a mask's method. Others may come out in any way."""
     approvers: Strings | None = None
     """The groups that may approve, all of them."""
     quorum: int | None = None
@@ -82,7 +96,7 @@ class Case(Terms):
         given = [texts for texts in (self.allow, self.hold, self.deny) if texts is not None]
         if len(given) != 1 or not given[0]:
             raise ValueError("a case is exactly one of `allow`, `hold`, `deny`, with at least one statement")
-        if self.deny is not None and self.masked is not None:
+        if self.deny is not None and (self.masked is not None or self.columns is not None):
             raise ValueError("what is denied has no columns to mask")
         if self.hold is None and (self.approvers is not None or self.quorum is not None):
             raise ValueError("`approvers` and `quorum` go with `hold`")
@@ -213,21 +227,24 @@ def _past(effect: Effect) -> str:
 
 
 def _masks(case: Case, text: str, verdict: Verdict, trial: Trial) -> list[str]:
-    if case.masked is None or verdict.effect is Effect.DENY:
+    if (case.masked is None and case.columns is None) or verdict.effect is Effect.DENY:
         return []
     columns = result_columns(text, trial.session)
     if columns is None:
-        return ["its columns cannot be told without a server: use plain columns of tables in `schema`"]
+        return ["its columns cannot be told without a server: name them instead of `*`, and their tables in `schema`"]
     plan = verdict.masks
     methods = plan.columns(columns) if isinstance(plan, MaskPlan) else [None] * len(columns)
     wrong: list[str] = []
     for column, method in zip(columns, methods, strict=True):
-        expected = case.masked.get(column.name)
-        if method != expected:
-            wrong.append(f"column `{column.name}` comes {_how(method)}, not {_how(expected)}")
-    missing = case.masked.keys() - {column.name for column in columns}
+        for stated in (case.masked, case.columns):
+            if stated is None or (stated is case.columns and column.name not in stated):
+                continue
+            expected = stated.get(column.name)
+            if (method or ColumnOutcome.PLAIN).value != (expected or ColumnOutcome.PLAIN).value:
+                wrong.append(f"column `{column.name}` comes {_how(method)}, not {_how(expected)}")
+    missing = {*(case.masked or ()), *(case.columns or ())} - {column.name for column in columns}
     return wrong + [f"there is no column `{name}` in the answer" for name in sorted(missing)]
 
 
-def _how(method: MaskMethod | None) -> str:
-    return "as it is" if method is None else f"as `{method.value}`"
+def _how(method: MaskMethod | ColumnOutcome | None) -> str:
+    return "as it is" if method in (None, ColumnOutcome.PLAIN) else f"as `{method.value}`"

@@ -106,7 +106,15 @@ class TargetPolicy:
         self, statements: Sequence[Facts], text: str, session: SessionFacts, now: float | None = None
     ) -> Verdict:
         """The verdict on an operation, the statements of `text`, at `now`; one that is allowed or held carries the mask
-        plan of its answer."""
+        plan of its answer; so does one that is denied, since it is recorded, too."""
+        verdict = self._decide(statements, text, session, now)
+        if self.masks is None or verdict.effect is not Effect.DENY or not statements:
+            return verdict
+        return replace(verdict, masks=self.mask_plan(statements, session))
+
+    def _decide(
+        self, statements: Sequence[Facts], text: str, session: SessionFacts, now: float | None = None
+    ) -> Verdict:
         if not statements:
             return self._verdict("builtin:empty")
         operation: list[list[Statement]] = []

@@ -32,6 +32,8 @@ def wrong(folder: Path, case: str, head: str = HEAD) -> list[str]:
         "{hold: DELETE FROM t, approvers: dba, quorum: 2, reason: careful, rule: 'p#2'}",
         "{deny: DROP TABLE t, reason: no rule}",
         "{allow: EXECUTE q, after: PREPARE q AS SELECT 1}",
+        "{allow: 'SELECT id, email, upper(email) AS up FROM t', columns: {email: partial, up: redact, id: plain}}",
+        "{allow: SELECT x.e FROM (SELECT email AS e FROM t) x, columns: {e: partial}, masked: {e: partial}}",
     ],
 )
 def test_what_is_as_expected(tmp_path: Path, case: str):
@@ -52,7 +54,12 @@ def test_what_is_as_expected(tmp_path: Path, case: str):
         ("{allow: SELECT email FROM t, masked: {email: redact}}", "comes as `partial`, not as `redact`"),
         ("{allow: SELECT id FROM t, masked: {id: partial}}", "column `id` comes as it is, not as `partial`"),
         ("{allow: SELECT id FROM t, masked: {email: partial}}", "no column `email`"),
-        ("{allow: SELECT x.email FROM (TABLE t) x, masked: {email: partial}}", "cannot be told"),
+        ("{allow: SELECT x.email FROM (TABLE t) x, masked: {}}", "column `email` comes as `partial`, not as it is"),
+        ("{allow: SELECT * FROM gone, masked: {}}", "cannot be told"),
+        ("{allow: 'SELECT id, email FROM t', columns: {email: plain}}", "comes as `partial`, not as it is"),
+        ("{allow: 'SELECT id, upper(email) AS up FROM t', columns: {up: partial}}", "as `redact`, not as `partial`"),
+        ("{allow: SELECT id FROM t, columns: {id: hash}}", "column `id` comes as it is, not as `hash`"),
+        ("{allow: SELECT id FROM t, columns: {email: plain}}", "no column `email`"),
         ("{allow: EXECUTE q, after: [PREPARE q AS SELECT 1, DROP TABLE t]}", "comes before and is denied"),
     ],
 )
