@@ -3,12 +3,14 @@
 How this works: SQLite takes one index per query, so we choose it: of the filters given, the one that leaves the fewest
 rows (counted up to a bound, in the index alone). PostgreSQL's planner chooses by its own statistics. A text is first
 looked for in the newest rows that the other filters leave, which answers quickly when it is frequent; if that does not
-fill the answer, the trigram index says which statements hold it. Newest first inside, oldest first in the answer.
+fill the answer, the trigram index says which statements hold it, and if those are many, more rows are looked at before
+each of them is. Newest first inside, oldest first in the answer.
 Letters count in any case as far as they are ASCII.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -93,6 +95,8 @@ def _fields(connection: Connection, source: str = "events") -> str:
     return f"SELECT {event}, {end}, {journal} FROM {source} e"  # noqa: S608 - built of constants
 
 
+_FEW_TEXTS = 30_000
+"""So many texts are looked up one by one."""
 _FEW_TRIGRAMS = 24
 """So many of a text's trigrams leave few statements; more only cost."""
 
@@ -110,20 +114,46 @@ def events(connection: Connection, wanted: AuditFilter) -> list[AuditRow]:
     index, count = _index(connection, wanted) if is_sqlite(connection) else ("", _SCAN_ROWS)
     if not wanted.text:
         return _fetch(connection, index, where, values, wanted.limit)
-    # The newest rows first: for a frequent text that is the whole answer.
     holds = _holds(connection, "s.text")
-    for scan in (min(_SCAN_ROWS, 10 * wanted.limit), _SCAN_ROWS):
-        found = _newest(connection, index, where, [*values, wanted.text], holds, scan, wanted.limit)
-        if len(found) >= wanted.limit or count < scan:
-            return found
+    scan = min(_SCAN_ROWS, 10 * wanted.limit)
+    # The newest rows first: for a frequent text that is the whole answer.
+    found = _newest(connection, index, where, [*values, wanted.text], holds, scan, wanted.limit)
+    if len(found) >= wanted.limit or count < scan:
+        return found
+    # Then the texts alone, which says how rare it is.
     holding, texts = _statements(connection, wanted.text)
+    ids = [int(row[0]) for row in connection.execute(f"{holding} LIMIT ?", (*texts, _FEW_TEXTS + 1))]
+    if not ids:
+        return []
+    if len(ids) <= _FEW_TEXTS:
+        holding, texts = _listed(connection, ids)
+        if is_sqlite(connection) and index and _runs(connection, holding, texts) < count:
+            index = "events_statement"
+    else:
+        found = _newest(connection, index, where, [*values, wanted.text], holds, _SCAN_ROWS, wanted.limit)
+        if len(found) >= wanted.limit or count < _SCAN_ROWS:
+            return found
+        index = "events_statement"
     return _fetch(
         connection,
-        "events_statement",
+        index,
         [f"e.statement IN ({holding})", *where, holds],
         [*texts, *values, wanted.text],
         wanted.limit,
     )
+
+
+def _listed(connection: Connection, ids: Sequence[int]) -> tuple[str, list[object]]:
+    """These ids, as what may stand in IN."""
+    if is_sqlite(connection):
+        return "SELECT value FROM json_each(?)", [json.dumps(ids)]
+    return "SELECT unnest(?::bigint[])", [ids]
+
+
+def _runs(connection: Connection, holding: str, texts: Sequence[object]) -> int:
+    """How often these texts ran, at most `_SCAN_ROWS`."""
+    rows = f"SELECT 1 FROM events INDEXED BY events_statement WHERE statement IN ({holding}) LIMIT {_SCAN_ROWS}"  # noqa: S608 - built of constants
+    return int(connection.execute(f"SELECT count(*) FROM ({rows})", texts).fetchone()[0])  # noqa: S608 - built of constants
 
 
 def _newest(
@@ -139,10 +169,16 @@ def _newest(
     if is_sqlite(connection):
         newest = f"SELECT id FROM events INDEXED BY {index} WHERE {_and(where)} ORDER BY time DESC LIMIT {scan}"  # noqa: S608 - built of constants
         return _fetch(connection, "", [f"e.id IN ({newest})", holds], values, limit)
-    newest = f"SELECT * FROM events WHERE {_and(where)} ORDER BY time DESC LIMIT {scan}"  # noqa: S608 - built of constants
+    # Only what is needed to choose: whole rows of so many events would not fit into the server's memory for one query.
+    newest = f"SELECT id, time, statement FROM events WHERE {_and(where)} ORDER BY time DESC LIMIT {scan}"  # noqa: S608 - built of constants
+    chosen = (
+        # OFFSET 0 keeps the planner from reading through all statements instead: to it, looking into a text is cheap.
+        "SELECT n.id FROM newest n, LATERAL (SELECT text FROM statements WHERE id = n.statement OFFSET 0) s"  # noqa: S608 - built of constants
+        f" WHERE {holds} ORDER BY n.time DESC, n.id DESC LIMIT ?"
+    )
     query = (
-        f"WITH newest AS MATERIALIZED ({newest}) {_fields(connection, 'newest')}"
-        f" JOIN statements s ON s.id = e.statement WHERE {holds} ORDER BY e.time DESC, e.id DESC LIMIT ?"
+        f"WITH newest AS MATERIALIZED ({newest}), chosen AS MATERIALIZED ({chosen}) {_fields(connection)}"
+        " JOIN chosen c ON c.id = e.id JOIN statements s ON s.id = e.statement ORDER BY e.time DESC, e.id DESC"
     )
     return [_row(*row) for row in reversed(connection.execute(query, (*values, limit)).fetchall())]
 
@@ -201,10 +237,14 @@ def _index(connection: Connection, wanted: AuditFilter) -> tuple[str, int]:
         counts.append((_count(connection, wanted, "kind"), "events_kind"))
     counts.append((_count(connection, wanted, "time"), "events_time"))
     count, index = min(counts, key=lambda found: found[0])
+    if count == _SCAN_ROWS and len(candidates) > 1:
+        # All are many: which is the least of them is worth a longer look, for the rows to go through are rows to read.
+        counts = [(_count(connection, wanted, c, 20 * _SCAN_ROWS), f"events_{c}") for c in candidates]
+        index = min(counts, key=lambda found: found[0])[1]
     return index, count
 
 
-def _count(connection: Connection, wanted: AuditFilter, column: str) -> int:
+def _count(connection: Connection, wanted: AuditFilter, column: str, most: int = 0) -> int:
     alone = AuditFilter(
         **({} if column in ("time", "kind") else {column: getattr(wanted, column)}),
         kinds=wanted.kinds if column == "kind" else (),
@@ -214,7 +254,7 @@ def _count(connection: Connection, wanted: AuditFilter, column: str) -> int:
     where, values = _conditions(alone)
     query = (
         f"SELECT count(*) FROM (SELECT 1 FROM events INDEXED BY events_{column}"  # noqa: S608 - built of constants
-        f" WHERE {_and(where)} LIMIT {_SCAN_ROWS})"
+        f" WHERE {_and(where)} LIMIT {most or _SCAN_ROWS})"
     )
     return int(connection.execute(query, values).fetchone()[0])
 

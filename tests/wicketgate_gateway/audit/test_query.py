@@ -59,6 +59,7 @@ def filled(tmp_path: Path, store: Connection, write: Callable[..., None], make_s
     st.sampled_from([(), ("operation",), ("session-refused", "policy-loaded")]),
     st.integers(1, 60),
     st.sampled_from([3, 20_000]),
+    st.sampled_from([1, 30_000]),
 )
 def test_every_filter_agrees_with_filtering_by_hand(
     filled: Connection,
@@ -72,6 +73,7 @@ def test_every_filter_agrees_with_filtering_by_hand(
     kinds: tuple[str, ...],
     limit: int,
     scan: int,
+    few: int,
 ) -> None:
     wanted = AuditFilter(
         bot=bot,
@@ -84,12 +86,13 @@ def test_every_filter_agrees_with_filtering_by_hand(
         kinds=kinds,
         limit=limit,
     )
-    before = query._SCAN_ROWS
-    query._SCAN_ROWS = scan
+    before = query._SCAN_ROWS, query._FEW_TEXTS
+    # Small stores must go the ways of large ones, too.
+    query._SCAN_ROWS, query._FEW_TEXTS = scan, few
     try:
         found = query.events(filled, wanted)
     finally:
-        query._SCAN_ROWS = before
+        query._SCAN_ROWS, query._FEW_TEXTS = before
     everything = query.events(filled, AuditFilter(limit=10_000))
     expected = [
         row
