@@ -26,7 +26,7 @@ import msgspec
 from wicketgate_gateway.audit.events import Operation
 from wicketgate_gateway.masking.plan import MaskPlan
 from wicketgate_gateway.policy.engine import CACHED_TEXT, TargetPolicy
-from wicketgate_gateway.session.flow import Ends, Flow
+from wicketgate_gateway.session.flow import MAX_MASKERS, AnyMasker, Ends, Flow
 from wicketgate_gateway.session.session import Running, Session, SessionOverError
 from wicketgate_gateway.session.statement import Statement, traits_of
 from wicketgate_gateway.wire.postgres import frontend
@@ -38,6 +38,7 @@ from wicketgate_gateway.wire.postgres.sql.parser import native
 
 MAX_TABLE = 2048
 """Texts that a policy remembers."""
+_DESCRIPTION_BYTES = 4096
 MAX_NAMED = 256
 """Prepared statements that a session remembers."""
 
@@ -86,6 +87,7 @@ class ExpressFlow(Flow):
         self._table: _Table | None = None
         self._parsed: _Table = {}
         self._named: _Table = {}
+        self._told: dict[bytes, tuple[MaskPlan, AnyMasker | None]] = {}
         self._table_epoch = -1
         self._flight: Flight | None = None
         super().__init__(session, ends, parameters)
@@ -240,7 +242,7 @@ class ExpressFlow(Flow):
         thing = flight.entry[0]
         plan: MaskPlan | None = traits_of(thing).plan if flight.simple else thing.plan
         if plan is not None and told:
-            masker = self._masker(plan, known_fields(data[told:told_end]))
+            masker = self._masker_for(plan, data[told:told_end])
             if masker is not None and end > start:
                 data = data[:start] + masker(data, start, end) + data[end:]
         self._flight = None
@@ -260,6 +262,17 @@ class ExpressFlow(Flow):
         event = _finished(self._head_finished, _OUTCOME, time_ns(), flight.seq, rows, flight.started)
         self._notices.append(msgspec.Raw(event))
         return data
+
+    def _masker_for(self, plan: MaskPlan, description: bytes) -> AnyMasker | None:
+        known = self._told.get(description)
+        if known is not None and known[0] is plan:
+            return known[1]
+        masker = self._masker(plan, known_fields(description))
+        if len(self._told) >= MAX_MASKERS:
+            self._told.clear()
+        if len(description) <= _DESCRIPTION_BYTES:
+            self._told[description] = (plan, masker)
+        return masker
 
     # Into the general way.
 
