@@ -205,7 +205,7 @@ def _askable(held: Held, terms: Terms, shown: str | None) -> None:
             f"the reason is longer than {MAX_REASON} characters", code="hold-reason-too-long", remedy="shorten it"
         )
     if shown is not None and shown != held.statement:
-        raise _not_showable("it holds a password, which must not be shown", "set passwords in another way")
+        raise _not_showable("it holds a password or a key, which must not be shown", "set it in another way")
     if "\0" in held.statement:
         raise _not_showable("it holds a NUL character", "leave it out")
     size = len(held.statement.encode(errors="replace")) + sum(len(p.value or b"") for p in held.parameters)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from struct import Struct, error
+from typing import Any
 
 from wicketgate_gateway.contract.policy import MaskMethod
 from wicketgate_gateway.masking import arrays
@@ -42,7 +43,18 @@ RawHits = Sequence[tuple[int, int, int]]
 class DetectingMasker:
     """Masks DataRow messages of one answer: columns first (`inner`), then what detectors find."""
 
-    __slots__ = ("_binary", "_count", "_detecting", "_fields", "_inner", "_scan", "_special")
+    __slots__ = (
+        "_binary",
+        "_codes",
+        "_count",
+        "_detecting",
+        "_fields",
+        "_inner",
+        "_native",
+        "_scan",
+        "_simple",
+        "_special",
+    )
 
     def __init__(self, detecting: Detecting, inner: RowMasker | None, fields: Sequence[FieldDescription]) -> None:
         """`fields` are those of a RowDescription that belongs to the very answer, since they say the formats."""
@@ -57,6 +69,14 @@ class DetectingMasker:
             if self._binary[i] and field.type_oid in (_INT8, _NUMERIC)
         ]
         self._scan = detecting.detectors.scanner.scan
+        self._native: Any = getattr(detecting.detectors.scanner, "mask", None)
+        # What the native scanner replaces by itself: text of the types that may be redacted as it stands.
+        plain = TEXT_TYPES | _TEXT_ARRAYS
+        self._codes = bytes(
+            ord("s") if field.type_oid in (plain if not binary else TEXT_TYPES) else ord("o")
+            for field, binary in zip(fields, self._binary, strict=True)
+        )
+        self._simple = bytes(ord("r") if method is MaskMethod.REDACT else ord("o") for method in detecting.methods)
 
     def __call__(self, buffer: bytes, start: int, end: int) -> bytes:
         """The whole DataRow messages in `buffer[start:end]`, masked. Raises ProtocolError if one is malformed."""
@@ -64,36 +84,13 @@ class DetectingMasker:
             data = self._inner(buffer, start, end)
         else:
             data = buffer if start == 0 and end == len(buffer) else buffer[start:end]
-        native = self._detecting.detectors.rows
-        if native is None:
+        if self._native is None:
             return self._rows_twin(data)
         try:
-            stop, found = native(data, 0, self._special)
+            masked = self._native(data, self._special, self._codes, self._simple, self._value)
         except ValueError:
             raise ProtocolError("the server sent a malformed row") from None
-        if stop != len(data):
-            raise ProtocolError("the server sent a row that is cut short")
-        if not found:
-            return data
-        out: list[bytes] = []
-        copied = at = 0
-        while at < len(found):
-            row, row_end = found[at][:2]
-            out.append(data[copied:row])
-            parts: list[bytes] = []
-            begin = row + 5
-            while at < len(found) and found[at][0] == row:
-                _, _, column, value, value_end, hits = found[at]
-                parts.append(data[begin : value - 4])
-                parts.append(self._field(column, data[value:value_end], hits))
-                begin = value_end
-                at += 1
-            parts.append(data[begin:row_end])
-            body = b"".join(parts)
-            out += (b"D", _I32.pack(len(body) + 4), body)
-            copied = row_end
-        out.append(data[copied:])
-        return b"".join(out)
+        return data if masked is None else masked
 
     def _rows_twin(self, data: bytes) -> bytes:
         out: list[bytes] = []
@@ -133,13 +130,16 @@ class DetectingMasker:
 
     def _field(self, column: int, value: bytes, hits: RawHits) -> bytes:
         """The field with its length, its hits masked."""
+        masked = self._value(column, value, hits)
+        return _NULL if masked is None else _I32.pack(len(masked)) + masked
+
+    def _value(self, column: int, value: bytes, hits: RawHits) -> bytes | None:
         try:
-            masked = masked_field(
+            return masked_field(
                 self._detecting, value, hits, self._fields[column].type_oid, binary=self._binary[column]
             )
         except Exception:  # whatever it is: what cannot be masked is not shown
-            masked = None
-        return _NULL if masked is None else _I32.pack(len(masked)) + masked
+            return None
 
 
 def masked_field(detecting: Detecting, value: bytes, hits: RawHits, oid: int, *, binary: bool) -> bytes | None:

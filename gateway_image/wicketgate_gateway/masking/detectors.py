@@ -26,6 +26,7 @@ from wicketgate_gateway.masking.masks import STRICTNESS, strictest
 from wicketgate_gateway.masking.text import REDACTED, masked_text
 
 OVERRUN_NAME = "overrun"
+_NUMBER = b"0123456789.eE+-"
 _SECRETS = frozenset({"api-key", "jwt", "private-key", OVERRUN_NAME})
 
 
@@ -55,6 +56,33 @@ class Policied(Protocol):
 
 class Scanner(Protocol):
     """What the native crate and the twin have in common."""
+
+    def scan(self, data: bytes, /) -> list[tuple[int, int, int]]: ...
+
+
+class DetectorError(WicketgateError):
+    """Detectors cannot be made or run here."""
+
+    code = "detector"
+
+
+class Detectors:
+    """The detectors of these names, compiled; `custom` are the team's own. Raises ValueError for an unknown name or a
+    pattern that is refused, DetectorError for own patterns where the native core is missing."""
+
+    def __init__(self, names: Iterable[str], custom: Mapping[str, Own] | None = None, *, twin: bool = False) -> None:
+        self.names = tuple(dict.fromkeys(names))
+        own: list[tuple[str, str, str]] = []
+        for name in self.names:
+            if name in BUILT_IN_DETECTORS:
+                continue
+            if custom is None or name not in custom:
+                raise ValueError(f"no detector is called `{name}`")
+            own.append((name, canonical(custom[name].pattern), str(custom[name].confirm or "")))
+        self.own = tuple(own)
+        self.own_bytes = bytes(sorted({byte for name, _, _ in own for byte in alphabet(_pattern(custom, name))}))
+        """All bytes that may stand in what own patterns match."""
+        self.scanner: Scanner = _compiled(self.names, self.own, twin)
 
     def scan(self, data: bytes, /) -> list[tuple[int, int, int]]: ...
 
@@ -214,6 +242,8 @@ class Detecting:
 
     def spliced(self, data: bytes, hits: Sequence[tuple[int, int, int]], *, quote: bool = False) -> bytes:
         """`data` with these hits (by start) masked, overlapping ones as one."""
+        if quote:
+            hits = [_whole_number(data, hit) for hit in hits]
         runs = hex_runs(data) if b"\\x" in data or b"\\X" in data else ()
         out: list[bytes] = []
         copied = at = 0
@@ -251,9 +281,21 @@ class Detecting:
 
 def _is_bare(data: bytes, start: int, end: int) -> bool:
     # A number of JSON: it stands between punctuation, in no quotes.
-    before = data[:start].rstrip(b" \t\r\n")[-1:]
-    after = data[end:].lstrip(b" \t\r\n")[:1]
-    return data[start:end].isdigit() and before in (b"", b":", b",", b"[") and after in (b"", b",", b"]", b"}")
+    if data[start:end].strip(_NUMBER):
+        return False
+    before = data[max(0, start - 64) : start].rstrip(b" \t\r\n")[-1:]
+    after = data[end : end + 64].lstrip(b" \t\r\n")[:1]
+    return before in (b"", b":", b",", b"[") and after in (b"", b",", b"]", b"}")
+
+
+def _whole_number(data: bytes, hit: tuple[int, int, int]) -> tuple[int, int, int]:
+    # Part of a number of JSON is no number: all of it goes.
+    start, end, number = hit
+    while start > 0 and data[start - 1] in _NUMBER:
+        start -= 1
+    while end < len(data) and data[end] in _NUMBER:
+        end += 1
+    return (start, end, number) if _is_bare(data, start, end) else hit
 
 
 def detecting(policy: Policied, key: bytes) -> Detecting | None:

@@ -61,7 +61,7 @@ class TwinScanner:
 
     def scan(self, data: bytes, /) -> list[RawHit]:
         """All hits: start, end, detector; by start, longest first."""
-        deadline = time.monotonic() + SECONDS + SECONDS_A_MEBIBYTE * len(data) / 1048576
+        deadline = time.thread_time() + SECONDS + SECONDS_A_MEBIBYTE * len(data) / 1048576
         try:
             hits = self._plain(data, deadline)
             hits += self._unveiled(data, deadline)
@@ -91,7 +91,7 @@ class TwinScanner:
                     hits.append((*found, compiled.number))
         for number, pattern, check in self._own:
             for found in pattern.finditer(data):
-                if time.monotonic() > deadline:
+                if time.thread_time() > deadline:
                     raise _OverrunError
                 if found.end() > found.start() and CONFIRM[check](found[0]):
                     hits.append((*found.span(), number))
@@ -101,7 +101,7 @@ class TwinScanner:
         at = 0
         search = compiled.trigger.search
         while found := search(data, at):
-            if time.monotonic() > deadline:
+            if time.thread_time() > deadline:
                 raise _OverrunError
             yield found.start() if compiled.token.matcher == "card" else found.end()
             at = found.start() + 1

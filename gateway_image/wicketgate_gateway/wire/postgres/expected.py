@@ -11,7 +11,7 @@ import msgspec
 from wicketgate_gateway.wire.postgres.messages import FieldDescription
 
 RowMasker = Callable[[bytes, int, int], bytes]
-"""`masker(buffer, start, end)`: the DataRow message between the offsets, masked, as a whole message."""
+"""`masker(buffer, start, end)`: the DataRow messages between the offsets (one or more, each whole), masked."""
 
 
 class Ask(IntEnum):
@@ -121,6 +121,30 @@ class Expected(msgspec.Struct, eq=False):
     sql: dict[int, SqlPrepared] | None = None
     settled: bool = False
     """Answered, skipped, or waiting for COPY data: nothing that follows it depends on how it goes on."""
+
+
+class CopyFilter(Protocol):
+    """What the data of one COPY TO STDOUT goes through."""
+
+    def feed(self, payload: bytes) -> bytes:
+        """One CopyData message's payload: whole messages for the client, or nothing yet. May raise ProtocolError."""
+        ...
+
+    def flush(self) -> bytes:
+        """The same at the end of the data."""
+        ...
+
+
+class Filter(Protocol):
+    """What is not rows, and may hold values all the same."""
+
+    def copying(self, *, binary: bool) -> CopyFilter:
+        """For one COPY TO STDOUT."""
+        ...
+
+    def report(self, kind: bytes, body: bytes) -> bytes | None:
+        """The whole ErrorResponse (`E`) or NoticeResponse (`N`) for the client; None if this body needs no change."""
+        ...
 
 
 class Hooks(Protocol):

@@ -159,6 +159,11 @@ class FrontendDecoder:
         """Bytes that no event has taken yet."""
         return len(self._buffer) - self._position + self._parts_size
 
+    @property
+    def empty(self) -> bool:
+        """Whether all that came was taken, up to the end of a message."""
+        return self._position == len(self._buffer) and not self._parts and not self._copying
+
     def _join(self) -> bool:
         # Whether there is something new to look at.
         if not self._parts or self.buffered < self._need:

@@ -6,13 +6,14 @@ extended protocol the server skips all up to the next Sync, and so does the queu
 the handler; a message that no rule of the protocol allows here raises `ProtocolError`, and the session must end: rows
 whose origin is unclear are never passed on.
 
-Three things are changed in the stream, everything else is passed on as it came, in slices as large as possible:
+Four things are changed in the stream, everything else is passed on as it came, in slices as large as possible:
 
 - The answer to a denied message. Instead of the denied bytes a text that cannot parse was sent, so the server raises a
   syntax error at the very place, with all that follows from it (failed transaction, skipping to Sync). The error, known
   by its place and by the session's nonce within it, is replaced by our own.
 - The answers to a Describe that we put in ourselves are swallowed.
 - Rows of statements with masks go through the function that `Hooks.masker` returned for their columns.
+- COPY data, errors and notices go through `filter`, if there is one.
 
 Statements are opaque here (`Prepared`): the caller's text, verdict and masks hang on them.
 """
@@ -27,7 +28,9 @@ from wicketgate_gateway.wire.postgres import errors, messages
 from wicketgate_gateway.wire.postgres.expected import (
     Ask,
     Change,
+    CopyFilter,
     Expected,
+    Filter,
     Hooks,
     Portal,
     Prepared,
@@ -36,7 +39,7 @@ from wicketgate_gateway.wire.postgres.expected import (
 )
 from wicketgate_gateway.wire.postgres.messages import FieldDescription, ProtocolError
 from wicketgate_gateway.wire.postgres.names import Names
-from wicketgate_gateway.wire.postgres.rows import rows_end
+from wicketgate_gateway.wire.postgres.rows import rows_end, whole_rows_end
 
 _U32 = Struct(">I")
 _unpack_u32 = _U32.unpack_from
@@ -60,6 +63,8 @@ class Responses:
         self.portals: Names[Portal] = Names()
         self.copying: Expected | None = None
         """The message whose COPY reads data from the client now."""
+        self.filter: Filter | None = None
+        """What COPY data, errors and notices go through, if anything."""
         self.fatal = False
         """The server said that it ends the connection."""
         self.status = b"I"
@@ -77,6 +82,7 @@ class Responses:
         self._rows_open = False
         self._masker: RowMasker | None = None
         self._copy_out = False
+        self._copy_filter: CopyFilter | None = None
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -90,6 +96,11 @@ class Responses:
     def skipping(self) -> bool:
         """Whether the server drops everything until a Sync that has not been sent yet."""
         return self._skipping
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is under way, in either direction."""
+        return not (self._queue or self._tail or self._passing or self._skipping or self.copying is not None)
 
     @property
     def held(self) -> int:
@@ -169,12 +180,24 @@ class Responses:
                     break
                 if position > start:
                     out.append(data[start:position])
+                # All that are there as a whole at once; this one is.
+                end = whole_rows_end(data, position)
                 out.append(masker(data, position, end))
                 start = position = end
                 continue
             if kind == _COPY_DATA:
                 if not self._copy_out or length < 4:
                     raise ProtocolError("the server sent COPY data out of place")
+                if self._copy_filter is not None:
+                    if length > MAX_MASKED_ROW:
+                        raise ProtocolError("the server sent a row that is too large to mask", sqlstate="54000")
+                    if end > size:
+                        break
+                    if position > start:
+                        out.append(data[start:position])
+                    out.append(self._copy_filter.feed(data[position + 5 : end]))
+                    start = position = end
+                    continue
                 position = end
                 if position > size:
                     self._passing = position - size
@@ -308,7 +331,7 @@ class Responses:
             self._masker = None
             if prepared.masked:
                 description = data[at:end]
-                fields = _known_fields.get(description) or _fields(description)
+                fields = _known_fields.get(description) or known_fields(description)
                 self._masker = self._hooks.masker(prepared, fields, ())
             self._rows_open = True
             return None
@@ -317,7 +340,7 @@ class Responses:
         if head.ask is Ask.DESCRIBE_PORTAL:
             portal = self.portals.confirmed.get(head.name)
             if portal is not None and (portal.prepared is None or portal.prepared.masked):
-                portal.fields = _fields(data[at:end])
+                portal.fields = known_fields(data[at:end])
         return b"" if head.swallow else None
 
     def _no_data(self, data: bytes, at: int, end: int) -> bytes | None:
@@ -392,10 +415,10 @@ class Responses:
         fields = messages.read_report(body)
         if fields.get("V", fields.get("S")) in ("FATAL", "PANIC"):
             self.fatal = True
-            return self._hide(b"E", body)
+            return self._report(b"E", body)
         if not self._queue:
             raise ProtocolError("the server sent an error that belongs to nothing that was asked")
-        replacement = self._hide(b"E", body)
+        replacement = self._report(b"E", body)
         head = self._queue[0]
         self._close_rows()
         self.copying = None
@@ -420,6 +443,13 @@ class Responses:
             self._finish(skipped, "skipped", None)
         self._skipping = not self._queue
         return replacement
+
+    def _report(self, kind: bytes, body: bytes) -> bytes | None:
+        hidden = self._hide(kind, body)
+        if self.filter is None:
+            return hidden
+        filtered = self.filter.report(kind, body if hidden is None else hidden[5:])
+        return hidden if filtered is None else filtered
 
     def _hide(self, kind: bytes, body: bytes) -> bytes | None:
         if not self._queue:
@@ -476,26 +506,29 @@ class Responses:
         if ran is None or not ran.copies_out:
             raise ProtocolError("the server sends COPY data that no statement announced")
         self._copy_out = True
+        self._copy_filter = None if self.filter is None else self.filter.copying(binary=data[at:end][:1] != b"\0")
         return None
 
     def _copy_out_done(self, data: bytes, at: int, end: int) -> bytes | None:
         if not self._copy_out:
             raise ProtocolError("the server ends a COPY that it did not begin")
         self._copy_out = False
-        return None
+        rest = b"" if self._copy_filter is None else self._copy_filter.flush()
+        return rest + data[at - 5 : end] if rest else None
 
     def _parameter_status(self, data: bytes, at: int, end: int) -> bytes | None:
         self._hooks.parameter(*messages.read_parameter_status(data[at:end]))
         return None
 
     def _notice(self, data: bytes, at: int, end: int) -> bytes | None:
-        return self._hide(b"N", data[at:end])
+        return self._report(b"N", data[at:end])
 
     def _notification(self, data: bytes, at: int, end: int) -> bytes | None:
         return None
 
 
-def _fields(description: bytes) -> tuple[FieldDescription, ...]:
+def known_fields(description: bytes) -> tuple[FieldDescription, ...]:
+    """The fields of a RowDescription's body. Raises ProtocolError if it is malformed."""
     # The same columns come again and again; the same tuple for them lets the session find its masker again.
     found = _known_fields.get(description)
     if found is None:

@@ -1,7 +1,7 @@
-"""Walking over rows that nobody looks at.
+"""Walking over rows.
 
 How this works: from head to head, as long as DataRow follows DataRow. `gateway_image/native/src/rows.rs` is the fast
-twin; `rows_end` is that one where it is built.
+twin; `rows_end` and `whole_rows_end` are those where it is built.
 """
 
 from __future__ import annotations
@@ -36,4 +36,16 @@ def rows_end_twin(data: bytes, start: int, /) -> int | None:
             return start
 
 
+def whole_rows_end_twin(data: bytes, start: int, /) -> int:
+    """Where the last DataRow message from `start` on ends that is there as a whole; `start` if none is."""
+    size = len(data)
+    while size - start >= 5 and data[start] == _DATA_ROW:
+        (length,) = _unpack(data, start + 1)
+        if length < _SMALLEST or length > size - start - 1:
+            break
+        start += 1 + length
+    return start
+
+
+whole_rows_end: Callable[[bytes, int], int] = cast("Any", getattr(native(), "whole_rows_end", whole_rows_end_twin))
 rows_end: Callable[[bytes, int], int | None] = cast("Any", getattr(native(), "rows_end", rows_end_twin))
