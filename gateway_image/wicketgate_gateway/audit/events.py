@@ -69,6 +69,7 @@ class Operation(Event, frozen=True, kw_only=True, tag="operation"):
     reason: str = ""
     policy: str = ""
     masked: bool = False
+    """Whether a masked column flows into its answer. In older journals: whether the target has masks at all."""
     bot: str = ""
     target: str = ""
 

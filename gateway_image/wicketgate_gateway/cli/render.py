@@ -177,7 +177,7 @@ class Terminal:
         if operation:
             self._denied += operation.effect == "deny"
             line.append(f"  {output.clean(operation.rule, line=True)}", style="dim")
-            if operation.masked and operation.effect == "allow":
+            if operation.masked and operation.effect != "deny":
                 line.append("  masked", style="magenta")
         if asked.prepared:
             line.append("  prepared", style="dim")

@@ -91,6 +91,14 @@ class MaskPlan:
     hides_literals: bool = False
     """Whether literals meet masked columns, and so are not recorded."""
 
+    @property
+    def masks_answer(self) -> bool:
+        """Whether a masked column flows into an answer, as far as that is known before it comes. A column that is
+        masked for its label alone does not count.
+        """
+        known = self.index is not None and not self.untraced and not self.system
+        return not known or any(method is not None for traced in self.traced for method, _ in traced.columns)
+
     def columns(self, fields: Sequence[Field]) -> list[MaskMethod | None]:
         """The mask of each result column; None where its value goes through as it is."""
         told = self._told(fields)

@@ -348,7 +348,7 @@ class Session:
             code=verdict.code,
             reason=verdict.reason,
             policy=self.policy.digest,
-            masked=verdict.masks is not None,
+            masked=traits.masks_answer,
             bot=self.bot,
             target=self.opening.target_name,
         )

@@ -38,6 +38,7 @@ class Traits:
         "hides_errors",
         "hides_literals",
         "kinds",
+        "masks_answer",
         "plain",
         "plan",
         "relations",
@@ -52,6 +53,8 @@ class Traits:
         self.hides_errors = self.plan is not None and self.plan.hides_errors
         self.hides_literals = self.plan is not None and self.plan.hides_literals
         """Whether literals may be values of masked columns: then they are not recorded."""
+        self.masks_answer = self.plan is not None and self.plan.masks_answer
+        """Whether a masked column flows into its answer."""
         self.hidden: frozenset[int] = self.plan.hidden if self.plan is not None else frozenset()
         """Numbers of the parameters that are recorded hashed."""
         self.carries_passwords = may_carry_passwords(decision.statements)

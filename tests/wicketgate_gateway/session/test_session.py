@@ -41,6 +41,8 @@ async def test_operations_are_numbered_and_told(world: Any) -> None:
     event = session.operation(decision, decision.verdict, "SELECT email FROM customers", now=5)
     assert (event.seq, event.effect, event.masked, event.time) == (1, "allow", True, 5)
     assert event.relations == ["public.customers"]
+    counted = session.decide("SELECT count(*) FROM customers")
+    assert not session.operation(counted, counted.verdict, "SELECT count(*) FROM customers", now=5, seq=1).masked
     assert event.policy == world.policies.digest
     again = session.operation(decision, decision.verdict, "x", now=6)
     assert again.seq == 2

@@ -31,6 +31,34 @@ def test_masks_and_copies(make: Any) -> None:
     assert not make("SELECT 1").copies_out
 
 
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("SELECT email FROM customers", True),
+        ("SELECT * FROM customers", True),
+        ("SELECT upper(email) AS x FROM customers", True),
+        ("SELECT c FROM customers c", True),
+        ("INSERT INTO customers(id) VALUES (7) RETURNING *", True),
+        ("SELECT 1; SELECT email FROM customers", True),
+        ("SELECT count(*) FROM customers", False),
+        ("SELECT id FROM customers WHERE id > 3", False),
+        ("INSERT INTO customers(id) VALUES (7)", False),
+        ("SELECT * FROM orders", False),
+        ("SELECT 1", False),
+        ("BEGIN", False),
+    ],
+)
+def test_only_where_a_masked_column_flows_into_the_answer_it_is_said_to_be_masked(
+    make: Any, text: str, masked: bool
+) -> None:
+    assert make(text).traits.masks_answer is masked
+
+
+def test_without_a_catalogue_nobody_knows_so_it_is(decider: Any) -> None:
+    text = "SELECT count(*) FROM customers"
+    assert Statement(text, decider(RULES, catalogue=None)(text), 1).traits.masks_answer
+
+
 def test_changes_of_names(make: Any) -> None:
     assert not make("SELECT 1").changes
     text = "SELECT 1; PREPARE p AS SELECT 1; DEALLOCATE ALL; DECLARE c CURSOR FOR SELECT 1; CLOSE c"
