@@ -15,7 +15,7 @@ from rich.console import Console
 from wicketgate_gateway.audit.events import Operation
 from wicketgate_gateway.audit.query import SessionRow
 from wicketgate_gateway.cli import output, render
-from wicketgate_gateway.recording.replay import Step
+from wicketgate_gateway.recording.replay import Output, Step
 
 COLUMNS = 120
 ROWS = 40
@@ -61,6 +61,13 @@ class Asciicast:
         """One step, at its time."""
         pause = max(0, step.time - self._last) / 1e9
         self._last = max(self._last, step.time)
+        if isinstance(step, Output):
+            # What a terminal got is the recording itself; a player draws it on a terminal of its own.
+            text = step.data.decode("utf-8", "replace")
+            code = "i" if step.stream == "stdin" else "o"
+            text = text if step.pty or code == "i" else text.replace("\n", "\r\n")
+            self._line([round(min(pause, self._idle), 6), code, text])
+            return
         self._shown.step(step, start)
         self._flush(min(pause, self._idle))
 

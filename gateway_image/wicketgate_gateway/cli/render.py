@@ -10,7 +10,7 @@ from wicketgate_gateway.audit.events import Operation
 from wicketgate_gateway.audit.query import SessionRow
 from wicketgate_gateway.cli import output
 from wicketgate_gateway.recording import values
-from wicketgate_gateway.recording.replay import Answered, Asked, Note, Step
+from wicketgate_gateway.recording.replay import Answered, Asked, Note, Output, Step
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _VERDICTS = {"allow": ("✔", "green"), "deny": ("✘", "bold red"), "hold": ("◷", "yellow")}
 _MAX_CELL = 200
 _MAX_TEXT = 20_000
+_MAX_LINES = 500
 
 
 def cells(answered: Answered, row: Sequence[bytes | None]) -> list[str | None]:
@@ -86,6 +87,9 @@ class Json:
                 )
             case Note():
                 self._print({"step": "note", **common, "text": step.text})
+            case Output():
+                text = step.data.decode("utf-8", "backslashreplace")
+                self._print({"step": "output", "number": step.number, **common, "stream": step.stream, "text": text})
 
     def end(self, problems: list[str], note: str, missing: list[Operation]) -> None:
         """How complete the recording is."""
@@ -150,6 +154,8 @@ class Terminal:
                 self._answered(step)
             case Note():
                 self._write(f"note: {step.text}", "yellow")
+            case Output():
+                self._output(step)
 
     def end(self, problems: list[str], note: str, missing: list[Operation]) -> None:
         """How complete the recording is."""
@@ -210,6 +216,15 @@ class Terminal:
         if answered.error:
             self._error(answered.error)
         self._write(self._summary(answered), "dim" if answered.complete else "yellow")
+
+    def _output(self, shown: Output) -> None:
+        style = {"stdin": "cyan", "stderr": "red"}.get(shown.stream, "")
+        mark = {"stdin": "< ", "stderr": "! "}.get(shown.stream, "  ")
+        lines = shown.data.decode("utf-8", "backslashreplace").replace("\r\n", "\n").splitlines()
+        for line in lines[:_MAX_LINES]:
+            self._write(line, style, indent=f"  {mark}")
+        if len(lines) > _MAX_LINES:
+            self._write(f"… {len(lines) - _MAX_LINES} more lines", "dim")
 
     def _table(self, answered: Answered) -> None:
         titles = [output.clean(column.name, line=True) for column in answered.columns]

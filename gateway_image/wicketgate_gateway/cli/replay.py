@@ -24,6 +24,7 @@ from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.recording.objects import at_hand
 from wicketgate_gateway.recording.reader import Recording, check_closed
 from wicketgate_gateway.recording.replay import DEFAULT_ROWS, Conversation, Step
+from wicketgate_gateway.recording.ssh_replay import SshConversation
 from wicketgate_gateway.store.base import Connection
 
 _ALL_ROWS = 1_000_000
@@ -128,7 +129,11 @@ class _Source:
         self._follow = follow
         self._recording = Recording(recordings, self._session)
         self._after = (0, 0)
-        self._conversation = Conversation(self._operations, max_rows=max_rows)
+        self._conversation = (
+            SshConversation(self._operations)
+            if row.started.protocol == "ssh"
+            else Conversation(self._operations, max_rows=max_rows)
+        )
 
     def _operations(self) -> list[Operation]:
         if self._follow:

@@ -83,7 +83,20 @@ class Note:
     text: str
 
 
-Step: TypeAlias = Asked | Answered | Note
+@dataclass(slots=True)
+class Output:
+    """Bytes that passed on a channel of an SSH session, as the client sent or saw them."""
+
+    number: int
+    """Of the `Asked` that they belong to."""
+    time: int
+    stream: str
+    """`stdin`, `stdout` or `stderr`."""
+    data: bytes
+    pty: bool = False
+
+
+Step: TypeAlias = Asked | Answered | Note | Output
 
 
 @dataclass(slots=True)

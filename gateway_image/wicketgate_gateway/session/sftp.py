@@ -147,6 +147,8 @@ class SftpChannel:
             self._greeted = True
             self._channel.to_target(sftp.init())
             return
+        if kind == Type.INIT:
+            raise SftpError("the client began twice")
         if self._working is None and kind in _BY_HANDLE:
             self._by_handle(sftp.read_request(kind, payload))
             return

@@ -24,7 +24,7 @@ from wicketgate_gateway.contract.verdict import Effect, Verdict
 from wicketgate_gateway.policy.ssh import Subsystem, Variable
 from wicketgate_gateway.session import ssh_holding
 from wicketgate_gateway.session.holds import Hold
-from wicketgate_gateway.session.redacting import Redacting, redacting
+from wicketgate_gateway.session.redacting import IDLE_SECONDS, Redacting, redacting
 from wicketgate_gateway.session.session import SessionOverError
 from wicketgate_gateway.session.sftp import SftpChannel
 from wicketgate_gateway.session.ssh_request import Request, understand
@@ -77,6 +77,7 @@ class Channel:
         self._status = ""
         self._masks: Redacting | None = None
         self._pty = bool(wanted.pty)
+        self._idle: asyncio.TimerHandle | None = None
         self._hold: Hold | None = None
         stream.on_close = self._client_ended
         self.withhold = False
@@ -107,7 +108,7 @@ class Channel:
             if verdict.effect is Effect.HOLD:
                 await self._held(request, verdict)
             elif verdict.effect is Effect.ALLOW:
-                self._masks = redacting(owner.session.policy)
+                self._masks = redacting(owner.session.policy, owner.session.gate.mask_key)
                 event = owner.operation(verdict, request.text, request.points, masked=self._masks is not None)
                 await owner.journalled([event])
                 await self._go(request, event.seq)
@@ -197,7 +198,7 @@ class Channel:
             self.say("void: the policy changed while it was approved; send it again")
             self._exit(PENDING)
             return
-        self._masks = redacting(owner.session.policy)
+        self._masks = redacting(owner.session.policy, owner.session.gate.mask_key)
         event = owner.operation(result.verdict(verdict), request.text, request.points, masked=self._masks is not None)
         try:
             await owner.journalled([event])
@@ -314,6 +315,8 @@ class Channel:
         if kind in (Kind.STDOUT, Kind.STDERR):
             if self._masks is not None:
                 payload = self._masks.feed(kind, payload)
+                if self._masks.waits and self._idle is None:
+                    self._idle = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._went_idle)
             if payload:
                 self.to_client(frames.data_frames(kind, payload))
             return
@@ -323,6 +326,12 @@ class Channel:
         elif kind == Kind.EXIT_SIGNAL:
             self._status = payload.decode("ascii", "replace")
         self.to_client(frames.frame(kind, payload))
+
+    def _went_idle(self) -> None:
+        self._idle = None
+        if self._masks is not None and not self.over:
+            for kind, payload in self._masks.idle():
+                self.to_client(frames.data_frames(kind, payload))
 
     def _flush_masks(self) -> None:
         if self._masks is not None:
@@ -405,6 +414,8 @@ class Channel:
         if self.over:
             return
         self.over = True
+        if self._idle is not None:
+            self._idle.cancel()
         if self._sftp is not None:
             self._sftp.close()
         self.on_cut()
