@@ -165,7 +165,7 @@ class KubeRunning(Running):
 
     def wait_for_agent(self) -> None:
         """Until a request to the target works."""
-        self._wait(lambda: self.kubectl("get", "ns").returncode == 0, "agent", pause=0.1)
+        self._wait(lambda: self.kubectl("version").returncode == 0, "agent", pause=0.1)
 
 
 @pytest.fixture(scope="session")

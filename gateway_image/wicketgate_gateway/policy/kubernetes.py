@@ -58,6 +58,11 @@ class KubernetesPoint:
         return sub if sub in NAMED_ALONE else self.verb
 
     @property
+    def name_assumed(self) -> bool:
+        """Whether the name is in an object that is yet to be told."""
+        return self.object is ASSUMED and not self.name and self.verb == "create"
+
+    @property
     def subresource(self) -> str:
         """`exec` of `pods/exec`."""
         return self.resource.partition("/")[2]
@@ -165,9 +170,10 @@ class KubernetesRule:
                 return False
         elif not any(resource.covers(point.resource) for resource in self._resources):
             return False
-        for patterns, value in ((self._namespaces, point.namespace), (self._names, point.name)):
-            if patterns is not None and not (value and _any(patterns, value)):
-                return False
+        if self._namespaces is not None and not _any(self._namespaces, point.namespace):
+            return False
+        if self._names is not None and not point.name_assumed and not (point.name and _any(self._names, point.name)):
+            return False
         if not all(point.labels.get(key) == value for key, value in (self._terms.labels or {}).items()):
             return False
         return self._covers_object(point) and self._covers_run(point)
@@ -209,6 +215,8 @@ class KubernetesRule:
         if self._resources is not None and not any(resource.meets(point.resource) for resource in self._resources):
             return False
         if self._namespaces is not None and not point.namespaced and not point.namespace:
+            return False
+        if self._names is not None and point.name_assumed:
             return False
         # What is over all namespaces, or about all names, is about each.
         for patterns, value in ((self._namespaces, point.namespace), (self._names, point.name)):
