@@ -1,8 +1,8 @@
 """`python -m bench.detect`: how fast detectors read rows, on one core, without hits and with a hit in every row.
 
 How this works: DataRow messages of a chunk's size (64 KiB) are masked as a session does it (`DetectingMasker`), again
-and again, by process CPU; the median of the repeats is shown. All seven built-in detectors are on, and once a pattern of
-one's own besides. `--twin` measures the scanner in Python, too.
+and again, by process CPU; the median of the repeats is shown. All seven built-in detectors are on, and once a pattern
+of one's own besides. `--twin` measures the scanner in Python, too.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from wicketgate_gateway.wire.postgres import messages
 CHUNK = 64 * 1024
 OWN = {"order": Detector(pattern="ORD-[0-9]{8}")}
 _PROSE = (
-    "the order was sent to a customer in Berlin on Monday and paid at once by bank transfer since they asked for it and "
-    "all items were on stock except the blue one which follows next week with a note that nothing is to be paid for it"
+    "the order was sent to a customer in Berlin on Monday and paid at once by bank transfer since they asked for it "
+    "and all items were on stock except the blue one which follows next week with a note that nothing is to be paid"
 )
 _WORDS = _PROSE.split()
 

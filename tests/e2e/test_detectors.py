@@ -1,9 +1,8 @@
-"""Detectors through a running gateway: what a table hides in any column, type and format reaches neither bot nor record."""
+"""Detectors through a running gateway: secrets in any column, type and format reach neither bot nor record."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -16,7 +15,9 @@ MAIL = "zoe@example.com"
 ORDER = "ORD-12345678"
 TOKEN = "eyJhbGciOiJIUzI1NiJ9" + ".eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
 SCHEMA = f"""
-CREATE TABLE leaks(id int, t text, v varchar, j json, b jsonb, a text[], x bytea, n bigint, m numeric, plain text);
+CREATE TABLE leaks(
+  id int, t text, v varchar, j json, b jsonb, a text[], x bytea, n bigint, m numeric, plain text
+);
 INSERT INTO leaks VALUES (1, 'key {KEY} there', '{MAIL}', '{{"card": {CARD}}}', '{{"k": "{KEY}"}}', ARRAY['a', '{MAIL}'],
   '\\x00'::bytea || '{KEY}'::bytea, {CARD}, {CARD}.50, 'nothing');
 INSERT INTO leaks(id, t, plain) SELECT i, 'harmless', 'row ' || i FROM generate_series(2, 2000) i;
@@ -41,9 +42,9 @@ SECRETS = (KEY, CARD, MAIL, ORDER, TOKEN, KEY.encode().hex())
 
 
 @pytest.fixture(scope="module")
-def own(make_gateway: Any, cloud: Any) -> Iterator[Any]:
+def own(make_gateway: Any, cloud: Any) -> Any:
     cloud.postgres.sql("DROP TABLE IF EXISTS leaks;" + SCHEMA, "e2e")
-    yield make_gateway(policies=[POLICY])
+    return make_gateway(policies=[POLICY])
 
 
 def nowhere(own: Any, session: str, *allowed: str) -> None:
@@ -92,9 +93,9 @@ def test_own_patterns_tokens_and_bulk(own: Any) -> None:
 
 @pytest.mark.parametrize("how", ["", " WITH (FORMAT csv)", " WITH (FORMAT binary)"])
 def test_copy_out(own: Any, how: str) -> None:
-    with psycopg.connect(own.dsn(), autocommit=True) as db:
-        with db.cursor().copy("COPY leaks(id, t, v, plain) TO STDOUT" + how) as copy:
-            data = b"".join(bytes(piece) for piece in copy)
+    query = "COPY leaks(id, t, v, plain) TO STDOUT" + how
+    with psycopg.connect(own.dsn(), autocommit=True) as db, db.cursor().copy(query) as copy:
+        data = b"".join(bytes(piece) for piece in copy)
     assert data.count(b"harmless") == 1999
     for secret in SECRETS:
         assert secret.encode() not in data, secret
@@ -113,7 +114,7 @@ def test_errors_and_notices(own: Any) -> None:
 
 def test_what_a_bot_sends_arrives_as_it_is_and_is_recorded_masked(own: Any, cloud: Any) -> None:
     with psycopg.connect(own.dsn(), autocommit=True) as db:
-        db.execute(f"INSERT INTO leaks(id, t) VALUES (5000, '{KEY}')")  # noqa: S608
+        db.execute(f"INSERT INTO leaks(id, t) VALUES (5000, '{KEY}')")
         db.execute("INSERT INTO leaks(id, t) VALUES (5001, %s)", [KEY])
         db.execute("INSERT INTO leaks(id, t) VALUES (5002, %s)", [KEY], prepare=True)
         with db.cursor().copy("COPY leaks(id, t) FROM STDIN") as copy:

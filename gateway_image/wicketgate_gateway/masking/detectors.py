@@ -84,39 +84,6 @@ class Detectors:
         """All bytes that may stand in what own patterns match."""
         self.scanner: Scanner = _compiled(self.names, self.own, twin)
 
-    def scan(self, data: bytes, /) -> list[tuple[int, int, int]]: ...
-
-
-Field = tuple[int, int, int, int, int, list[tuple[int, int, int]]]
-"""A field with hits: row start and end, column, value start and end, hits counted from the value's start."""
-
-
-class DetectorError(WicketgateError):
-    """Detectors cannot be made or run here."""
-
-    code = "detector"
-
-
-class Detectors:
-    """The detectors of these names, compiled; `custom` are the team's own. Raises ValueError for an unknown name or a
-    pattern that is refused, DetectorError for own patterns where the native core is missing."""
-
-    def __init__(self, names: Iterable[str], custom: Mapping[str, Own] | None = None, *, twin: bool = False) -> None:
-        self.names = tuple(dict.fromkeys(names))
-        own: list[tuple[str, str, str]] = []
-        for name in self.names:
-            if name in BUILT_IN_DETECTORS:
-                continue
-            if custom is None or name not in custom:
-                raise ValueError(f"no detector is called `{name}`")
-            own.append((name, canonical(custom[name].pattern), str(custom[name].confirm or "")))
-        self.own = tuple(own)
-        self.own_bytes = bytes(sorted({byte for name, _, _ in own for byte in alphabet(_pattern(custom, name))}))
-        """All bytes that may stand in what own patterns match."""
-        self.scanner: Scanner = _compiled(self.names, self.own, twin)
-        self.rows: Callable[..., tuple[int, list[Field]]] | None = getattr(self.scanner, "rows", None)
-        """See `Scanner.rows` in the native crate; None where that is not built."""
-
     def scan(self, data: bytes) -> list[Hit]:
         """All hits, by start, longest first; they may overlap. A scan over its budget is one hit over everything."""
         return [Hit(start, end, self.name_of(number)) for start, end, number in self.scanner.scan(data)]
