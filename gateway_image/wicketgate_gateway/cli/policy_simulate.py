@@ -13,14 +13,17 @@ from wicketgate_gateway.contract import model
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.gateway import GatewayConfig
 from wicketgate_gateway.contract.policy import Policy
+from wicketgate_gateway.contract.targets import TargetKind
 from wicketgate_gateway.contract.verdict import Effect
 from wicketgate_gateway.masking.plan import MaskPlan
+from wicketgate_gateway.policy import ssh_trial
 from wicketgate_gateway.policy.cases import catalogue_in
 from wicketgate_gateway.policy.columns import result_columns
 from wicketgate_gateway.policy.engine import TargetPolicy
 from wicketgate_gateway.policy.explain import Explanation, explain
 from wicketgate_gateway.policy.load import PolicySet, load_bundle
-from wicketgate_gateway.policy.trial import Trial, bundle_of, policy_for, stand_in
+from wicketgate_gateway.policy.ssh import SshRule
+from wicketgate_gateway.policy.trial import Trial, bundle_of, kind_of, policy_for, stand_in
 
 _STYLES = {Effect.ALLOW: "bold green", Effect.HOLD: "bold yellow", Effect.DENY: "bold red"}
 FOLDER = Path("policies/access")
@@ -69,6 +72,9 @@ def simulate(
         One object.
     """
     found = policy_chosen(target, bot, group, policy, bundle, config, label)
+    if any(isinstance(rule.points, SshRule) for rule in found.rules):
+        _ssh(found, sql, _moment(at), json=json)
+        return
     catalogue = None if schema is None else catalogue_in(schema)
     trial = Trial(found, catalogue)
     result = explain(found, sql, trial.session, _moment(at))
@@ -123,13 +129,16 @@ def _from_files(
 ) -> TargetPolicy:
     paths = files or tuple(sorted(p for p in FOLDER.glob("*.yaml") if not p.name.endswith(".test.yaml")))
     policies = [model.read(Policy, path) for path in paths]
-    fitting = [p for p in policies if p.covers(target, "postgres", labels)]
+    kinds = [kind for kind in TargetKind if any(p.covers(target, kind, labels) for p in policies)]
+    fitting = [p for p in policies if p.covers(target, kind_of([p]), labels)]
+    kind = kind_of(fitting) if fitting else next(iter(kinds), TargetKind.POSTGRES)
     found = policy_for(
         PolicySet(bundle_of(fitting, bot, groups)),
         stand_in(bot),
         (stand_in(f"group {name}") for name in groups),
         target,
         labels,
+        kind,
     )
     if found is None:
         read = ", ".join(f"`{p.policy}`" for p in policies) or "none"
@@ -152,6 +161,34 @@ def _from_bundle(path: Path, bot: str, groups: tuple[str, ...], target: str, lab
         what = f"the bundle has no group `{unknown[0]}`" if unknown else f"no policy applies to `{bot}` at `{target}`"
         raise WicketgateError(what, code="no-policy", remedy=f"name its groups by `--group` (the bundle has {names})")
     return found
+
+
+def _ssh(policy: TargetPolicy, text: str, now: float | None, *, json: bool) -> None:
+    """The same for an operation over SSH, written as the audit has it."""
+    try:
+        verdict, points = ssh_trial.decide(policy, text, now)
+    except ValueError as error:
+        raise WicketgateError(str(error), code="usage", remedy="write it as the audit shows it") from None
+    if json:
+        output.print_json(
+            {
+                "verdict": verdict.effect.value,
+                "rule": verdict.rule,
+                "code": verdict.code,
+                "reason": verdict.reason,
+                "remedy": verdict.remedy,
+                "points": [{"kind": point.kind, "text": str(point)} for point in points],
+            }
+        )
+        return
+    console = output.console()
+    lines = [("verdict", verdict.effect.value), ("rule", verdict.rule), ("because", verdict.reason)]
+    lines += [("it does" if i == 0 else "", f"{point.kind}: {point}") for i, point in enumerate(points)]
+    lines += [("remedy", verdict.remedy)] if verdict.effect is Effect.DENY else []
+    for title, said in lines:
+        if said:
+            style = _STYLES[verdict.effect] if title == "verdict" else ""
+            console.print(f"{title:<10} {output.clean(said, line=True)}", style=style)
 
 
 def _masks(result: Explanation, sql: str, trial: Trial) -> dict[str, str]:

@@ -10,6 +10,11 @@
       - {deny: DELETE FROM customers, rule: "orders-readonly#3", reason: only reads}
       - {hold: DROP TABLE customers, approvers: [dba], quorum: 2}
 
+Where the policies speak of SSH, a case's texts are what the audit calls operations (`policy/ssh_trial.py`):
+
+      - allow: [uname -a, sftp read /srv/app/x, "pty: top"]
+      - {deny: [shell, "uname -a; id"], reason: no rule}
+
 Each statement of a case is decided in a session of its own, by the engine that the gateway uses.
 """
 
@@ -29,12 +34,14 @@ from wicketgate_gateway.contract.catalogue import Catalogue
 from wicketgate_gateway.contract.errors import DocumentError, Problem, Where
 from wicketgate_gateway.contract.model import Strings, Terms
 from wicketgate_gateway.contract.policy import MaskMethod, Policy
+from wicketgate_gateway.contract.targets import TargetKind
 from wicketgate_gateway.contract.values import Name
 from wicketgate_gateway.contract.verdict import Effect, Verdict
 from wicketgate_gateway.masking.plan import MaskPlan
+from wicketgate_gateway.policy import ssh_trial
 from wicketgate_gateway.policy.columns import result_columns
 from wicketgate_gateway.policy.load import PolicySet
-from wicketgate_gateway.policy.trial import Trial, bundle_of, catalogue_of, policy_for, stand_in
+from wicketgate_gateway.policy.trial import Trial, bundle_of, catalogue_of, kind_of, policy_for, stand_in
 
 SUFFIX = ".test.yaml"
 
@@ -182,10 +189,11 @@ def run(path: Path) -> Iterator[Outcome]:
     targets = [p.targets for p in policies if isinstance(p.targets, list)]
     target = test.target or (targets[0][0] if targets and targets[0] else "some-target")
     catalogue = _catalogue(test, document)
+    kind = kind_of(policies)
     for i, case in enumerate(test.cases):
         whole = PolicySet(bundle_of(policies, case.bot, case.groups))
         found = policy_for(
-            whole, stand_in(case.bot), (stand_in(f"group {g}") for g in case.groups), target, test.labels
+            whole, stand_in(case.bot), (stand_in(f"group {g}") for g in case.groups), target, test.labels, kind
         )
         moment = None if case.at is None else datetime.datetime.fromisoformat(case.at).timestamp()
         for j, text in enumerate(case.texts):
@@ -193,6 +201,13 @@ def run(path: Path) -> Iterator[Outcome]:
             if found is None:
                 wrong = () if case.expected is Effect.DENY else (f"no policy applies to `{case.bot}` at `{target}`",)
                 yield Outcome(where, case.expected.value, text, None, wrong)
+                continue
+            if kind is TargetKind.SSH:
+                try:
+                    verdict, _ = ssh_trial.decide(found, text, moment)
+                except ValueError as error:
+                    raise DocumentError([Problem(str(error), "see `policy test --help`", where)]) from None
+                yield Outcome(where, case.expected.value, text, verdict, tuple(_differences(case, verdict)))
                 continue
             trial = Trial(found, catalogue)
             early = [

@@ -13,6 +13,7 @@ from wicketgate_gateway.contract.catalogue import Catalogue, Column, Relation
 from wicketgate_gateway.contract.gateway import GatewayTarget, TargetKind
 from wicketgate_gateway.contract.identity import Principal, PrincipalKind
 from wicketgate_gateway.contract.policy import Bundle, BundledBot, BundledPolicy, Policy
+from wicketgate_gateway.contract.targets import PROTOCOL_OF
 from wicketgate_gateway.contract.verdict import Effect
 from wicketgate_gateway.policy.decision import Decision
 from wicketgate_gateway.policy.engine import TargetPolicy, decide_text
@@ -53,6 +54,14 @@ def bundle_of(policies: Iterable[Policy], bot: str, groups: Sequence[str]) -> Bu
         bots={stand_in(bot): BundledBot(name=bot, owner="group:nobody")},
         approvers={name: stand_in(f"approvers {name}") for name in sorted(names)},
     )
+
+
+def kind_of(policies: Iterable[Policy]) -> TargetKind:
+    """The kind of target that these policies speak of: that of the first rule."""
+    for policy in policies:
+        for rule in policy.rules:
+            return next(kind for kind in TargetKind if PROTOCOL_OF[kind] == rule.match.protocol)
+    return TargetKind.POSTGRES
 
 
 def policy_for(

@@ -28,6 +28,8 @@ from wicketgate_gateway.tunnel.mux import Stream
 
 PARAMETER = "ssh"
 MAX_CHANNELS = 64
+MAX_OPENING = 28 * 1024
+"""Bytes: what opens a stream must fit into one frame of the tunnel; a longer one would cost all of them."""
 RECORD_HEAD = Struct(">II")
 """Before each recorded piece: the channel's number and the piece's length; the piece is of `wire.ssh.channel`."""
 
@@ -91,11 +93,14 @@ class SshSession:
         return stream
 
     def _opening(self, wanted: SshChannel) -> Open:
+        encoded = _encode(wanted).decode()
+        if len(encoded) > MAX_OPENING:
+            raise WicketgateError("the request is too long to be passed on", code="request-too-long")
         return Open(
             target=self.session.opening.target_name,
             bot=self.session.bot,
             session=self.session.id,
-            parameters={PARAMETER: _encode(wanted).decode()},
+            parameters={PARAMETER: encoded},
         )
 
     async def _make_link(self) -> None:

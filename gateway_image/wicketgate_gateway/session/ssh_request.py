@@ -50,17 +50,22 @@ def understand(wanted: SshChannel, allowed: Callable[[Variable], bool]) -> Reque
     points: list[SshPoint] = []
     if wanted.kind == "exec":
         found = words.read(wanted.command.encode("utf-8", "surrogatepass"))
-        if isinstance(found, words.Command):
+        if wanted.cut:
+            points.append(ScriptText(wanted.command, exact=False, why=f"it is {wanted.cut} bytes long"))
+        elif isinstance(found, words.Command):
             points.append(Exec(found.words))
         else:
             points.append(ScriptText(found.text, found.exact, found.why))
         text = wanted.command
-    elif wanted.kind == "subsystem":
+    elif wanted.kind == "subsystem" and not wanted.cut:
         points.append(Subsystem(wanted.command))
         text = f"subsystem {wanted.command}"
-    else:
+    elif wanted.kind == "shell" and not wanted.command and not wanted.cut:
         points.append(Shell())
         text = "shell"
+    else:
+        points.append(ScriptText(wanted.command, exact=False, why="not understood"))
+        text = wanted.command
     env: dict[str, str] = {}
     left_out: list[str] = []
     for name, value in sorted(wanted.env.items()):

@@ -142,6 +142,8 @@ class SshChannel(Message, frozen=True, kw_only=True, tag="ssh-channel"):
     size: tuple[int, int, int, int] = (0, 0, 0, 0)
     """Columns, rows, pixels."""
     modes: dict[int, int] = {}
+    cut: int = 0
+    """The command's size in bytes, if it was too long to be sent whole: nothing may run."""
 
 
 Control: TypeAlias = (

@@ -27,7 +27,11 @@ MAX_TRIES = 3
 MAX_CHANNELS = 64
 """At once, of one connection."""
 MAX_ENV = 64
-MAX_ENV_BYTES = 64 * 1024
+MAX_ENV_BYTES = 4 * 1024
+MAX_COMMAND = 12 * 1024
+"""Bytes of a command: what opens a stream must fit into one frame of the tunnel, twice over (escapes of JSON)."""
+SHOWN_OF_CUT = 1000
+MAX_HOST = 300
 HIGH_WATER = 128 * 1024
 NO_SESSION = 255
 """What `ssh` itself ends with when a connection fails."""
@@ -207,7 +211,7 @@ class Server(asyncssh.SSHServer):
         """See asyncssh: a connection that the target is to open."""
         if self._account is None or self.channels >= MAX_CHANNELS:
             return False
-        return Forward(self, f"{dest_host}:{dest_port}")
+        return Forward(self, f"{dest_host[:MAX_HOST]}:{dest_port}")
 
     def server_requested(self, listen_host: str, listen_port: int) -> bool:
         """Never."""
@@ -377,11 +381,15 @@ class Channel(_Joined, asyncssh.SSHServerSession[bytes]):
             except UnicodeDecodeError:
                 continue  # no rule can name it, so it is not passed on
         pty = self._pty
+        command, cut = self._command, 0
+        if len(command.encode()) > MAX_COMMAND:
+            command, cut = command[:SHOWN_OF_CUT], len(command.encode())
         self._begin(
             SshChannel(
                 session=self._server.session,
                 kind=self._kind,
-                command=self._command,
+                command=command,
+                cut=cut,
                 env=environment,
                 pty=pty[0] if pty is not None else "",
                 size=tuple(pty[1]) if pty is not None else (0, 0, 0, 0),
