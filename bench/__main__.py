@@ -65,13 +65,14 @@ def main() -> int:
         figures.decide = [decide.measure(rules) for rules in decide.RULES]
     if set(options.only) != {"decide"}:
         with endpoints(not options.no_pgbouncer) as found:
-            for repeat in range(options.repeats):
-                console.print(f"[dim]repeat {repeat + 1} of {options.repeats}[/dim]")
-                _repeat(figures, found, options)
             if "idle" in options.only:
+                # First: what other runs leave free would be taken again, and not be seen.
                 for endpoint in found:
                     if endpoint.processes:
                         figures.idle[endpoint.name] = load.idle(endpoint, sessions=options.sessions)
+            for repeat in range(options.repeats):
+                console.print(f"[dim]repeat {repeat + 1} of {options.repeats}[/dim]")
+                _repeat(figures, found, options)
     report.show(console, figures, options.repeats, options.seconds)
     if options.json:
         options.json.write_text(json.dumps(figures.as_json(), indent=1))
@@ -86,7 +87,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=4, help="length of one run of small queries")
     parser.add_argument("--repeats", type=int, default=5, help="how often each case runs")
     parser.add_argument("--clients", type=int, nargs="+", default=list(CLIENTS), help="numbers of clients")
-    parser.add_argument("--sessions", type=int, default=200, help="idle sessions whose memory is measured")
+    parser.add_argument("--sessions", type=int, default=300, help="idle sessions whose memory is measured")
     parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS), help="parts to measure")
     parser.add_argument("--quick", action="store_true", help="one repeat of 1 s, with 1 and 32 clients")
     parser.add_argument("--no-pgbouncer", action="store_true", help="leave PgBouncer out")

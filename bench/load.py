@@ -28,7 +28,7 @@ PIPELINED = 10
 SCRIPTS = {"pipelined": f"\\startpipeline\n{_ASK * PIPELINED}\\endpipeline\n"}
 BULKS = {
     "SELECT": b"SELECT * FROM bulk",
-    "SELECT, one column masked": b"SELECT c1, c2, c3, c4, c5, c6, c7, c8, c9, email FROM customers",
+    "SELECT, one column masked": b"SELECT c1, c2, c3, c4, c5, c6, c7, c8, c9, email FROM customers WHERE id > 1000",
     "COPY": b"COPY bulk TO STDOUT",
 }
 
