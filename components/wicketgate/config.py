@@ -15,9 +15,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from wicketgate.identity.platforms import Credential, Credentials
+from wicketgate.targets import Target
 from wicketgate_gateway.contract import model, yaml
 from wicketgate_gateway.contract.errors import DocumentError, Problem, Where
-from wicketgate_gateway.contract.gateway import ControlStore, TargetKind, TlsMode, Webhook
+from wicketgate_gateway.contract.gateway import ControlStore, Webhook
 from wicketgate_gateway.contract.keeping import AuditSettings, RecordingStore, Retention
 from wicketgate_gateway.contract.values import Date, Duration, Name, Port, Uuid
 
@@ -53,6 +54,12 @@ class Gateway(model.Model):
     """The host name or address that clients and agents connect to; the certificate is for it."""
     postgres_port: Port = 5432
     """Where PostgreSQL clients connect."""
+    http_port: Port | None = None
+    """Where HTTP clients connect; needed for targets of kind `http`."""
+    kubernetes_port: Port | None = None
+    """Where kubectl connects; needed for targets of kind `kubernetes`."""
+    ssh_port: Port | None = None
+    """Where SSH clients connect; needed for targets of kind `ssh`."""
     agents_port: Port = 8443
     """Where agents connect."""
     api_port: Port | None = None
@@ -84,41 +91,6 @@ class Agent(model.Model):
 
     credentials: Credentials
     """The workload that the agent's process is."""
-
-
-class SecretCredential(model.Model):
-    """A target's credential: the name of a secret that the platform mounts for the agent."""
-
-    secret: Name
-    """Name of the secret; it holds `username` and `password`."""
-
-
-class Target(model.Model):
-    """Something that bots reach."""
-
-    kind: Annotated[TargetKind, Field(strict=False)]
-    """The protocol."""
-    address: str
-    """`host:port`, as the agent sees it."""
-    database: str
-    """The database's own name; bots use the target's name."""
-    agent: Name
-    """The agent that reaches it."""
-    labels: dict[str, str] = Field(default_factory=dict[str, str])
-    """Free labels that policies can select targets by."""
-    credential: SecretCredential
-    """The existing account with which the agent logs in."""
-    tls: Annotated[TlsMode, Field(strict=False)] = TlsMode.VERIFY_FULL
-    """How the agent connects."""
-    ca_file: str | None = None
-    """The CA of the target's certificate (PEM); left out, the system's."""
-
-    @model_validator(mode="after")
-    def _address(self) -> Self:
-        host, _, port = self.address.rpartition(":")
-        if not host or not port.isdigit() or int(port) > 65535:
-            raise ValueError("`address` must be `host:port`")
-        return self
 
 
 class Group(model.Model):
@@ -268,8 +240,16 @@ def _dangling(config: StackConfig, document: yaml.Document) -> list[Problem]:
             term = ".".join(map(str, path))
             found.append(Problem(f"there is no {what} `{name}`", f"known: {names}", document.where(path), term))
 
+    ports = {
+        "http": config.gateway.http_port,
+        "kubernetes": config.gateway.kubernetes_port,
+        "ssh": config.gateway.ssh_port,
+    }
     for name, target in config.targets.items():
         check(target.agent, config.agents, "agent", "targets", name, "agent")
+        if target.kind in ports and ports[target.kind] is None:
+            where, remedy = document.where(("targets", name)), f"set `gateway.{target.kind}Port`"
+            found.append(Problem(f"the gateway does not listen for `{target.kind}`", remedy, where, f"targets.{name}"))
     for name, bot in config.bots.items():
         for i, group in enumerate(bot.groups):
             check(group, config.groups, "group", "bots", name, "groups", i)

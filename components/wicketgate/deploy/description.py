@@ -22,8 +22,8 @@ from wicketgate_gateway.contract.gateway import (
     Listen,
     People,
     PeopleConfig,
-    PostgresTarget,
     ServerTls,
+    TargetKind,
     Workload,
 )
 from wicketgate_gateway.contract.model import Model
@@ -71,6 +71,10 @@ def _entra(config: StackConfig, tenant: str) -> Entra:
     )
 
 
+def _listen(place: Place, port: int | None) -> Listen | None:
+    return None if port is None else Listen(host=place.listen_host, port=port)
+
+
 def gateway(config: StackConfig, ids: Identities, place: Place) -> GatewayConfig:
     """`gateway.yaml`."""
     settings = config.gateway
@@ -84,13 +88,18 @@ def gateway(config: StackConfig, ids: Identities, place: Place) -> GatewayConfig
         listen=GatewayListeners(
             postgres=Listen(host=place.listen_host, port=settings.postgres_port),
             agents=Listen(host=place.listen_host, port=settings.agents_port),
-            api=None if settings.api_port is None else Listen(host=place.listen_host, port=settings.api_port),
+            http=_listen(place, settings.http_port),
+            kubernetes=_listen(place, settings.kubernetes_port),
+            ssh=_listen(place, settings.ssh_port),
+            api=_listen(place, settings.api_port),
         ),
         tls=ServerTls(certificate_file=place.certificate_file, key_file=place.key_file),
         state=place.state,
         policies=place.bundle_file,
         targets={
-            name: GatewayTarget(kind=target.kind, agent=target.agent, labels=dict(sorted(target.labels.items())))
+            name: GatewayTarget(
+                kind=TargetKind(target.kind), agent=target.agent, labels=dict(sorted(target.labels.items()))
+            )
             for name, target in sorted(config.targets.items())
         },
         people=_people(config, ids),
@@ -135,18 +144,19 @@ def agent(config: StackConfig, ids: Identities, place: Place, name: str) -> Agen
         audience=ids.gateway_client_id,
         workload=place.workload(client_id, name),
         targets={
-            target_name: PostgresTarget(
-                kind="postgres",
-                address=target.address,
-                database=target.database,
-                tls=target.tls,
-                ca_file=target.ca_file,
-                credential=f"{place.secret_folder}/{target.credential.secret}",
-            )
+            target_name: target.for_agent(place.secret_folder)
             for target_name, target in sorted(config.targets.items())
             if target.agent == name
         },
     )
+
+
+def _endpoint(config: StackConfig, place: Place, port: int) -> Endpoint:
+    return Endpoint(host=config.gateway.host, port=port, ca_file=place.ca_file)
+
+
+def _optional(config: StackConfig, place: Place, port: int | None) -> Endpoint | None:
+    return None if port is None else _endpoint(config, place, port)
 
 
 def client(
@@ -163,9 +173,12 @@ def client(
         entra=_entra(config, ids.tenant),
         audience=ids.gateway_client_id,
         workload=place.workload(ids.bots[name], name),
-        gateway=Endpoint(host=config.gateway.host, port=config.gateway.postgres_port, ca_file=place.ca_file),
+        gateway=_endpoint(config, place, config.gateway.postgres_port),
+        http=_optional(config, place, config.gateway.http_port),
+        kubernetes=_optional(config, place, config.gateway.kubernetes_port),
+        ssh=_optional(config, place, config.gateway.ssh_port),
         targets={
-            target_name: target.kind
+            target_name: TargetKind(target.kind)
             for target_name, target in sorted(config.targets.items())
             if any(policy.covers(target_name, target.kind, target.labels) for policy in about)
         },
