@@ -24,9 +24,12 @@ from wicketgate_gateway.contract import model
 from wicketgate_gateway.contract.catalogue import Catalogue
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.gateway import GatewayConfig
+from wicketgate_gateway.contract.targets import TargetKind
 from wicketgate_gateway.contract.verdict import Effect, Verdict
+from wicketgate_gateway.policy import ssh_trial
 from wicketgate_gateway.policy.cases import catalogue_in
 from wicketgate_gateway.policy.load import PolicySet, load_bundle
+from wicketgate_gateway.policy.ssh import SshRule
 from wicketgate_gateway.policy.trial import Trial, policy_for
 from wicketgate_gateway.store.base import Connection
 
@@ -99,7 +102,7 @@ def replay(
     wanted = AuditFilter(bot=bot, target=target, since=begin, until=end, kinds=("operation",), limit=limit)
     with place.store() as (_, connection):
         rows = query.events(connection, wanted)
-        judge = _Judge(connection, proposed, compared, labels, None if schema is None else catalogue_in(schema))
+        judge = Judge(connection, proposed, compared, labels, None if schema is None else catalogue_in(schema))
         changes = list(judge.changes(rows))
     if json:
         for change in changes:
@@ -112,7 +115,9 @@ def replay(
     return CHANGED if changes else 0
 
 
-class _Judge:
+class Judge:
+    """Decides what a store has, by a proposed bundle and by another one (None: as it was decided then)."""
+
     def __init__(
         self,
         connection: Connection,
@@ -136,10 +141,10 @@ class _Judge:
                 self.skipped += 1
                 continue
             new, old = trials
-            verdict = _decide(new, event.statement, row.time)
+            verdict = _decide(new, event, row.time)
             before = event.effect
             if self._current is not None:
-                ours = _decide(old, event.statement, row.time)
+                ours = _decide(old, event, row.time)
                 before = ours.effect.value if ours else "deny"
             self.decided += 1
             after = verdict.effect.value if verdict else "deny"
@@ -167,20 +172,23 @@ class _Judge:
             return None
         # Groups as they were when the session began: those that the bundle in force then knew.
         labels = self._labels.get(started.target)
-        policy = policy_for(policies, started.bot_id, started.groups, started.target, labels)
+        kind = next((one for one in TargetKind if one == started.protocol), TargetKind.POSTGRES)
+        policy = policy_for(policies, started.bot_id, started.groups, started.target, labels, kind)
         return None if policy is None else Trial(policy, self._catalogue)
 
 
-def _decide(trial: Trial | None, text: str, time: int) -> Verdict | None:
+def _decide(trial: Trial | None, event: Operation, time: int) -> Verdict | None:
     if trial is None:
         return None
-    decision = trial.decide(text, time / _SECONDS)
+    if any(isinstance(rule.points, SshRule) for rule in trial.policy.rules):
+        return ssh_trial.decide(trial.policy, event.statement, time / _SECONDS, event.relations)[0]
+    decision = trial.decide(event.statement, time / _SECONDS)
     if decision.verdict.effect is Effect.DENY:
         trial.note(decision.statements)  # it may have been prepared then, whatever is decided now
     return decision.verdict
 
 
-def _print(changes: list[Change], judge: _Judge, *, cut: bool) -> None:
+def _print(changes: list[Change], judge: Judge, *, cut: bool) -> None:
     console = output.console()
     for bot in sorted({change.bot for change in changes}):
         of_bot = [change for change in changes if change.bot == bot]
