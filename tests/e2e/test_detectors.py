@@ -18,8 +18,8 @@ SCHEMA = f"""
 CREATE TABLE leaks(
   id int, t text, v varchar, j json, b jsonb, a text[], x bytea, n bigint, m numeric, plain text
 );
-INSERT INTO leaks VALUES (1, 'key {KEY} there', '{MAIL}', '{{"card": {CARD}}}', '{{"k": "{KEY}"}}', ARRAY['a', '{MAIL}'],
-  '\\x00'::bytea || '{KEY}'::bytea, {CARD}, {CARD}.50, 'nothing');
+INSERT INTO leaks VALUES (1, 'key {KEY} there', '{MAIL}', '{{"card": {CARD}}}', '{{"k": "{KEY}"}}', ARRAY['a',
+  '{MAIL}'], '\\x00'::bytea || '{KEY}'::bytea, {CARD}, {CARD}.50, 'nothing');
 INSERT INTO leaks(id, t, plain) SELECT i, 'harmless', 'row ' || i FROM generate_series(2, 2000) i;
 INSERT INTO leaks(id, t) VALUES (3000, '{ORDER}'), (3001, '{TOKEN}');
 GRANT ALL ON leaks TO PUBLIC;
