@@ -70,9 +70,9 @@ def test_masked_and_plain_columns(gateway: Any) -> None:
 )
 def test_no_way_of_asking_shows_a_masked_value(gateway: Any, query: str) -> None:
     result = gateway.psql(*query.split("; "))
-    for value in ("ann@", "bob@", "ann", "4111", "5500", "12.5"):
-        assert value not in result.stdout, query
-        assert value not in result.stderr, query
+    for value in ("ann", "bob", "4111", "5500", "12.5"):
+        assert not re.search(rf"\b{value}", result.stdout), query
+        assert not re.search(rf"\b{value}", result.stderr), query
     assert result.stdout or result.returncode or query.startswith("PREPARE")
 
 

@@ -47,7 +47,7 @@ const scenarios = {
   },
   async syntax(client) {
     const error = await client.query("SELEC 1").then(() => null, failure);
-    const missing = await client.query("SELECT * FROM customers WHERE nothing = 1").then(() => null, failure);
+    const missing = await client.query("SELECT * FROM orders WHERE nothing = 1").then(() => null, failure);
     return { error, missing, still: (await client.query("SELECT 1 AS one")).rows[0].one };
   },
   async pipeline(client) {
