@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from wicketgate_gateway.audit.events import Operation
 from wicketgate_gateway.wire.postgres import messages as m
 
 pytestmark = pytest.mark.slow
+_NUMBER = re.compile(r"(?<![\w.])\d+")
 CORPUS: dict[str, dict[str, str | list[str]]] = yaml.safe_load((Path(__file__).parent / "sql.yaml").read_text())
 ATTACKS = [
     pytest.param(expected, texts if isinstance(texts, list) else [texts], id=f"{expected}: {name}")
@@ -77,7 +79,9 @@ def test_attack(
         assert errors, f"it went through: {found}"
         operation = ground.operation(errors[0])
         assert operation.effect == "deny"
-        assert operation.statement == texts[-1].replace("PASSWORD 'x'", "PASSWORD '***'")
+        shown = texts[-1].replace("PASSWORD 'x'", "PASSWORD '***'")
+        # Numbers are not recorded where they may be values of masked columns.
+        assert operation.statement in (shown, _NUMBER.sub("0", shown))
         assert operation.reason
         assert operation.target == "orders-db"
         assert not any(kind == "D" for kind, _ in found)
