@@ -31,6 +31,7 @@ from wicketgate_gateway.policy.load import PolicySet
 from wicketgate_gateway.recording.journal import Journal
 from wicketgate_gateway.recording.recorder import Recorder
 from wicketgate_gateway.server.connection import ClientConnection
+from wicketgate_gateway.session import express
 from wicketgate_gateway.session.postgres import PostgresSession
 from wicketgate_gateway.session.session import Gate, Notices, Opening, Session
 from wicketgate_gateway.tunnel import frames
@@ -339,8 +340,11 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--case", choices=sorted(CASES), action="append")
+    parser.add_argument("--general", action="store_true", help="have nothing fly (see session/express.py), to compare")
     parser.add_argument("--profile", type=Path, help="write a cProfile of the run to this file")
     options = parser.parse_args()
+    if options.general:
+        vars(express).update(_query=None)
     for case in options.case or list(CASES):
         profile = cProfile.Profile() if options.profile is not None else None
         with profile or nullcontext():
