@@ -26,8 +26,9 @@ from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.gateway import GatewayConfig
 from wicketgate_gateway.contract.targets import TargetKind
 from wicketgate_gateway.contract.verdict import Effect, Verdict
-from wicketgate_gateway.policy import ssh_trial
+from wicketgate_gateway.policy import http_trial, ssh_trial
 from wicketgate_gateway.policy.cases import catalogue_in
+from wicketgate_gateway.policy.http import UNREADABLE, HttpRule
 from wicketgate_gateway.policy.load import PolicySet, load_bundle
 from wicketgate_gateway.policy.ssh import SshRule
 from wicketgate_gateway.policy.trial import Trial, policy_for
@@ -182,6 +183,9 @@ def _decide(trial: Trial | None, event: Operation, time: int) -> Verdict | None:
         return None
     if any(isinstance(rule.points, SshRule) for rule in trial.policy.rules):
         return ssh_trial.decide(trial.policy, event.statement, time / _SECONDS, event.relations)[0]
+    if any(isinstance(rule.points, HttpRule) for rule in trial.policy.rules):
+        # What was in headers and bodies the audit does not say: rules that look there cover nothing here.
+        return http_trial.decide(trial.policy, event.statement, time / _SECONDS, body=UNREADABLE)
     decision = trial.decide(event.statement, time / _SECONDS)
     if decision.verdict.effect is Effect.DENY:
         trial.note(decision.statements)  # it may have been prepared then, whatever is decided now

@@ -14,13 +14,14 @@ from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.gateway import GatewayConfig
 from wicketgate_gateway.contract.policy import Policy
 from wicketgate_gateway.contract.targets import TargetKind
-from wicketgate_gateway.contract.verdict import Effect
+from wicketgate_gateway.contract.verdict import Effect, Verdict
 from wicketgate_gateway.masking.plan import MaskPlan
-from wicketgate_gateway.policy import ssh_trial
+from wicketgate_gateway.policy import http_trial, ssh_trial
 from wicketgate_gateway.policy.cases import catalogue_in
 from wicketgate_gateway.policy.columns import result_columns
 from wicketgate_gateway.policy.engine import TargetPolicy
 from wicketgate_gateway.policy.explain import Explanation, explain
+from wicketgate_gateway.policy.http import UNREADABLE, HttpRule
 from wicketgate_gateway.policy.load import PolicySet, load_bundle
 from wicketgate_gateway.policy.ssh import SshRule
 from wicketgate_gateway.policy.trial import Trial, bundle_of, kind_of, policy_for, stand_in
@@ -72,6 +73,10 @@ def simulate(
         One object.
     """
     found = policy_chosen(target, bot, group, policy, bundle, config, label)
+    if any(isinstance(rule.points, HttpRule) for rule in found.rules):
+        verdict = http_trial.decide(found, sql, _moment(at), body=UNREADABLE)
+        _pointed(verdict, [("request", sql)], json=json)
+        return
     if any(isinstance(rule.points, SshRule) for rule in found.rules):
         _ssh(found, sql, _moment(at), json=json)
         return
@@ -169,6 +174,10 @@ def _ssh(policy: TargetPolicy, text: str, now: float | None, *, json: bool) -> N
         verdict, points = ssh_trial.decide(policy, text, now)
     except ValueError as error:
         raise WicketgateError(str(error), code="usage", remedy="write it as the audit shows it") from None
+    _pointed(verdict, [(point.kind, str(point)) for point in points], json=json)
+
+
+def _pointed(verdict: Verdict, points: list[tuple[str, str]], *, json: bool) -> None:
     if json:
         output.print_json(
             {
@@ -177,13 +186,13 @@ def _ssh(policy: TargetPolicy, text: str, now: float | None, *, json: bool) -> N
                 "code": verdict.code,
                 "reason": verdict.reason,
                 "remedy": verdict.remedy,
-                "points": [{"kind": point.kind, "text": str(point)} for point in points],
+                "points": [{"kind": kind, "text": text} for kind, text in points],
             }
         )
         return
     console = output.console()
     lines = [("verdict", verdict.effect.value), ("rule", verdict.rule), ("because", verdict.reason)]
-    lines += [("it does" if i == 0 else "", f"{point.kind}: {point}") for i, point in enumerate(points)]
+    lines += [("it does" if i == 0 else "", f"{kind}: {text}") for i, (kind, text) in enumerate(points)]
     lines += [("remedy", verdict.remedy)] if verdict.effect is Effect.DENY else []
     for title, said in lines:
         if said:

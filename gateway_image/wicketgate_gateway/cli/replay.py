@@ -21,6 +21,7 @@ from wicketgate_gateway.cli.main import INCOMPLETE
 from wicketgate_gateway.cli.sessions import describe, state_of
 from wicketgate_gateway.cli.state import Place, gateway_runs
 from wicketgate_gateway.contract.errors import WicketgateError
+from wicketgate_gateway.recording.http_replay import HttpConversation
 from wicketgate_gateway.recording.objects import at_hand
 from wicketgate_gateway.recording.reader import Recording, check_closed
 from wicketgate_gateway.recording.replay import DEFAULT_ROWS, Conversation, Step
@@ -129,10 +130,10 @@ class _Source:
         self._follow = follow
         self._recording = Recording(recordings, self._session)
         self._after = (0, 0)
+        readers = {"ssh": SshConversation, "http": HttpConversation}
+        reader = readers.get(row.started.protocol)
         self._conversation = (
-            SshConversation(self._operations)
-            if row.started.protocol == "ssh"
-            else Conversation(self._operations, max_rows=max_rows)
+            reader(self._operations) if reader is not None else Conversation(self._operations, max_rows=max_rows)
         )
 
     def _operations(self) -> list[Operation]:

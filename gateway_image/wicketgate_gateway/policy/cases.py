@@ -15,6 +15,16 @@ Where the policies speak of SSH, a case's texts are what the audit calls operati
       - allow: [uname -a, sftp read /srv/app/x, "pty: top"]
       - {deny: [shell, "uname -a; id"], reason: no rule}
 
+For HTTP targets statements are requests, with the case's `headers` and `json`:
+
+      - {allow: POST /payments, json: {amount: 5}}
+      - deny: [DELETE /orders/7, GET /orders/../admin]
+
+and where they speak of Kubernetes the same (`policy/kubernetes_trial.py`):
+
+      - {allow: [get pods web-1 in prod, "create pods/exec web-1 in prod: ls -l"]}
+      - deny: 'create pods x in prod {"spec": {"hostNetwork": true, "containers": []}}'
+
 Each statement of a case is decided in a session of its own, by the engine that the gateway uses.
 """
 
@@ -25,7 +35,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -38,8 +48,9 @@ from wicketgate_gateway.contract.targets import TargetKind
 from wicketgate_gateway.contract.values import Name
 from wicketgate_gateway.contract.verdict import Effect, Verdict
 from wicketgate_gateway.masking.plan import MaskPlan
-from wicketgate_gateway.policy import ssh_trial
+from wicketgate_gateway.policy import http_trial, kubernetes_trial, ssh_trial
 from wicketgate_gateway.policy.columns import result_columns
+from wicketgate_gateway.policy.http import ABSENT
 from wicketgate_gateway.policy.load import PolicySet
 from wicketgate_gateway.policy.trial import Trial, bundle_of, catalogue_of, kind_of, policy_for, stand_in
 
@@ -67,6 +78,12 @@ class Case(Terms):
     """Statements that must be refused."""
     after: Strings | None = None
     """Statements that come before in the same session, and must not be refused."""
+    headers: dict[str, str] | None = None
+    """Headers of the HTTP requests."""
+    json_: Annotated[Any, Field(alias="json")] = None
+    """The JSON body of the HTTP requests."""
+    upgrade: str | None = None
+    """What the HTTP requests ask their connection to become: `websocket`."""
     bot: Name = "some-bot"
     """Who asks."""
     groups: list[Name] = Field(default_factory=list[Name])
@@ -202,11 +219,19 @@ def run(path: Path) -> Iterator[Outcome]:
                 wrong = () if case.expected is Effect.DENY else (f"no policy applies to `{case.bot}` at `{target}`",)
                 yield Outcome(where, case.expected.value, text, None, wrong)
                 continue
-            if kind is TargetKind.SSH:
+            if kind in (TargetKind.SSH, TargetKind.KUBERNETES):
                 try:
-                    verdict, _ = ssh_trial.decide(found, text, moment)
+                    decide = ssh_trial.decide if kind is TargetKind.SSH else kubernetes_trial.decide
+                    verdict, _ = decide(found, text, moment)
                 except ValueError as error:
                     raise DocumentError([Problem(str(error), "see `policy test --help`", where)]) from None
+                yield Outcome(where, case.expected.value, text, verdict, tuple(_differences(case, verdict)))
+                continue
+            if kind is TargetKind.HTTP:
+                body = ABSENT if case.json_ is None else case.json_
+                verdict = http_trial.decide(
+                    found, text, moment, headers=case.headers, body=body, upgrade=case.upgrade or ""
+                )
                 yield Outcome(where, case.expected.value, text, verdict, tuple(_differences(case, verdict)))
                 continue
             trial = Trial(found, catalogue)

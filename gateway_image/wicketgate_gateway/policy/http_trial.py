@@ -1,0 +1,41 @@
+"""An HTTP request written as text, decided without a server: `GET /orders/7?x=1`, perhaps with headers and a body."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from wicketgate_gateway.contract.verdict import Effect, Verdict
+from wicketgate_gateway.policy.engine import TargetPolicy
+from wicketgate_gateway.policy.http import ABSENT, RequestPoint
+from wicketgate_gateway.wire.http.head import HttpError
+from wicketgate_gateway.wire.http.target import parse_target
+
+
+def point_of(
+    text: str, headers: Mapping[str, str] | None = None, body: Any = ABSENT, upgrade: str = ""
+) -> RequestPoint:
+    """The request as the gateway understands it. Raises HttpError for what it refuses."""
+    method, blank, target = text.partition(" ")
+    if not blank or not method.isupper():
+        raise HttpError("not a request: write it as `GET /orders/7?x=1`")
+    found = parse_target(target)
+    values = {name.lower(): (value,) for name, value in (headers or {}).items()}
+    return RequestPoint(method, found.segments, found.query, values, body, "", upgrade)
+
+
+def decide(
+    policy: TargetPolicy,
+    text: str,
+    now: float | None = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    body: Any = ABSENT,
+    upgrade: str = "",
+) -> Verdict:
+    """The verdict on a request; one that the gateway refuses for its form is denied, as there."""
+    try:
+        point = point_of(text, headers, body, upgrade)
+    except HttpError as error:
+        return Verdict(Effect.DENY, "builtin:http", error.message, error.remedy, error.code)
+    return policy.decide_points([point], point.values(), text, now)
