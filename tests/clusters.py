@@ -191,6 +191,26 @@ def kube_cluster(kubernetes_binaries: Binaries) -> Iterator[Cluster]:
         yield made
 
 
+@pytest.fixture(scope="session")
+def kube_node(kube: KubeRunning) -> Iterator[KubeRunning]:
+    """The shared gateway, with a node behind it that runs the pod `web` (root only)."""
+    from tools.kubernetes.node import Node
+    from tools.kubernetes.provide import provide
+
+    kube.cluster.binaries = provide()
+    node = Node(kube.cluster)
+    script = (
+        "mkdir -p /tmp/www; echo hello-web > /tmp/www/index.html; httpd -p 8080 -h /tmp/www; httpd -p 8081 -h /tmp/www;"
+        " echo started; i=0; while sleep 0.2; do i=$((i+1)); echo line $i; done"
+    )
+    try:
+        node.start()
+        node.run("web", ["sh", "-c", script], namespace="shop")
+        yield kube
+    finally:
+        node.stop()
+
+
 @contextlib.contextmanager
 def kube_in(folder: Path, cloud: Cloud, cluster: Cluster, *policies: dict[str, Any]) -> Generator[KubeRunning]:
     """A gateway and an agent of one's own, before this cluster."""

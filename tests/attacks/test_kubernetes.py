@@ -1,4 +1,4 @@
-"""Every request of `kubernetes.yaml`, through the real gateway to a real API server: refused, on record, without effect."""
+"""Every request of `kubernetes.yaml`, through the real gateway to a real API server: refused, recorded, no effect."""
 
 from __future__ import annotations
 

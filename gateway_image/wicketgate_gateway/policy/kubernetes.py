@@ -170,7 +170,7 @@ class KubernetesRule:
                 return False
         elif not any(resource.covers(point.resource) for resource in self._resources):
             return False
-        if self._namespaces is not None and not _any(self._namespaces, point.namespace):
+        if self._namespaces is not None and not (point.namespace and _any(self._namespaces, point.namespace)):
             return False
         if self._names is not None and not point.name_assumed and not (point.name and _any(self._names, point.name)):
             return False

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import ssl
 from collections.abc import Mapping
 
@@ -141,6 +142,7 @@ class _Connection:
         self._principal: Principal | None = None
         self._chunked = False
         self._bodiless = False
+        self._asks_discovery = False
         self._answered = False
         self._keep = True
         self._task: asyncio.Task[None] | None = None
@@ -166,6 +168,7 @@ class _Connection:
     async def _request(self, head: RequestHead, content: bytes) -> None:
         self._answered = False
         self._bodiless = head.method == "HEAD"
+        self._asks_discovery = any("apidiscovery.k8s.io" in value for value in head.all("accept"))
         self._keep = head.version == 1 and "close" not in head.listed("connection")
         name = ""
         try:
@@ -290,6 +293,9 @@ class _Connection:
     async def answer(self, code: int, headers: Mapping[str, str] | list[tuple[str, str]], body: bytes) -> None:
         """See `Client`."""
         told = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
+        if code >= 400 and self._asks_discovery and body.startswith(b'{"kind": "Status"'):
+            # There clients read no `Status`, and show plain text as it is.
+            told, body = [("Content-Type", "text/plain")], str(json.loads(body)["message"]).encode()
         told.append(("Content-Length", str(len(body))))
         if not self._keep:
             told.append(("Connection", "close"))

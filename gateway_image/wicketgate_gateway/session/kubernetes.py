@@ -12,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
 
 import structlog
 
@@ -23,22 +23,26 @@ from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.identity import Principal
 from wicketgate_gateway.contract.verdict import Effect, Verdict
 from wicketgate_gateway.masking import kubernetes as secrets
+from wicketgate_gateway.masking.redactor import Redactor
 from wicketgate_gateway.policy.kubernetes import ASSUMED, UNKNOWN, KubernetesPoint
 from wicketgate_gateway.policy.kubernetes_operation import point_of
 from wicketgate_gateway.session.kubernetes_answers import (
     JSON,
     Lines,
+    Masking,
     code_of,
     dry_target,
     json_alone,
-    masked,
     no_such,
     refusal,
     told,
+    without_secrets,
 )
 from wicketgate_gateway.session.kubernetes_discovery import Discovery, is_discovery
 from wicketgate_gateway.session.kubernetes_hold import Approved, ask, canonical, parsed
+from wicketgate_gateway.session.kubernetes_request import Asked, Client, Refused
 from wicketgate_gateway.session.kubernetes_upstream import Upstream, UpstreamError
+from wicketgate_gateway.session.redacting import IDLE_SECONDS
 from wicketgate_gateway.session.session import MAX_STATEMENT_SHOWN, Session, SessionOverError
 from wicketgate_gateway.tunnel.messages import Open, Opened
 from wicketgate_gateway.tunnel.mux import Stream
@@ -62,76 +66,6 @@ _ANSWERED = frozenset(
 """Headers of an answer that are passed back."""
 
 
-class Client(Protocol):
-    """The client's end of a connection, as the server lends it."""
-
-    async def answer(self, code: int, headers: Mapping[str, str] | list[tuple[str, str]], body: bytes) -> None:
-        """A whole answer."""
-        ...
-
-    async def begin(self, code: int, headers: list[tuple[str, str]]) -> None:
-        """The head of an answer that comes in pieces."""
-        ...
-
-    async def piece(self, data: bytes) -> None:
-        """A piece of it; waits while the client does not take more."""
-        ...
-
-    async def finish(self) -> None:
-        """Its end."""
-        ...
-
-    async def upgrade(self, headers: list[tuple[str, str]]) -> None:
-        """101: from now on the bytes are another protocol's."""
-        ...
-
-    async def raw(self) -> bytes:
-        """Bytes behind an upgrade; empty at the end."""
-        ...
-
-    def unread(self, data: bytes) -> None:
-        """Have `raw` give these bytes once more."""
-        ...
-
-    async def write(self, data: bytes) -> None:
-        """Bytes behind an upgrade."""
-        ...
-
-    async def gone(self) -> None:
-        """Returns once the client hung up."""
-        ...
-
-
-@dataclass(slots=True)
-class Asked:
-    """A request under way."""
-
-    head: RequestHead
-    request: Request
-    body: Body | None
-    point: KubernetesPoint
-    verdict: Verdict
-    seq: int = 0
-    started: int = 0
-    resolved: Any = None
-    """The object that a write leads to, where a dry run was asked."""
-    raw: bytes = b""
-    """The body behind `proxy`, which is the backend's own."""
-
-    @property
-    def sent(self) -> bytes:
-        """The body as it goes out."""
-        return self.body.raw if self.body is not None else self.raw
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """What the API server itself refused, when it was asked by a dry run."""
-
-    code: int
-    content: bytes
-
-
 class KubernetesSession:
     """One session. `serve` is called for one request after the other."""
 
@@ -141,6 +75,7 @@ class KubernetesSession:
         self.busy = False
         self._open_stream = open_stream
         self._discovery = discovery
+        self._masks: tuple[object, Masking] | None = None
         self._upstream: Upstream | None = None
         self._task: asyncio.Task[Any] | None = None
         self._reason = ""
@@ -395,25 +330,51 @@ class KubernetesSession:
     ) -> None:
         self._record_head(code, headers)
         request = asked.request
-        looked_at = (
-            bool(request.resource) and request.subresource not in ("proxy", "log") and not self._reveals(asked.point)
-        )
-        if request.streams or not looked_at:
-            await client.begin(code, headers)
-            lines = Lines(request) if looked_at else None
-            async for piece in upstream.body():
-                shown = piece if lines is None else lines.feed(piece)
-                await self._piece(shown, client)
-            if lines is not None:
-                await self._piece(lines.flush(), client)
-            await client.finish()
+        masking = self._masking()
+        document = bool(request.resource) and request.subresource not in ("proxy", "log")
+        reveal = self._reveals(asked.point)
+        if document and not request.streams and (masking or not reveal):
+            content = masking.document(await upstream.whole(), request, reveal=reveal)
+            self._record_server(content)
+            self.session.bytes_out += len(content)
+            await client.answer(code, headers, content)
             return
-        content = await upstream.whole()
-        if (content and b"Secret" in content) or secrets.concerns(request):
-            content = masked(content, request)
-        self._record_server(content)
-        self.session.bytes_out += len(content)
-        await client.answer(code, headers, content)
+        await client.begin(code, headers)
+        if document:
+            lines = Lines(request, masking, reveal=reveal)
+            async for piece in upstream.body():
+                await self._piece(lines.feed(piece), client)
+            await self._piece(lines.flush(), client)
+        elif masking.detecting is None:
+            async for piece in upstream.body():
+                await self._piece(piece, client)
+        else:
+            await self._text_masked(upstream, Redactor(masking.detecting), client)
+        await client.finish()
+
+    async def _text_masked(self, upstream: Upstream, redactor: Redactor, client: Client) -> None:
+        """A log or a proxied answer through the detectors, whatever pieces it comes in."""
+        pieces = upstream.body()
+        while True:
+            coming = asyncio.ensure_future(anext(pieces, None))
+            try:
+                if redactor.held:
+                    await asyncio.wait((coming,), timeout=IDLE_SECONDS)
+                    if not coming.done():
+                        await self._piece(redactor.idle(), client)
+                piece = await coming
+            finally:
+                coming.cancel()
+            if piece is None:
+                break
+            await self._piece(redactor.feed(piece), client)
+        await self._piece(redactor.flush(), client)
+
+    def _masking(self) -> Masking:
+        policy = self.session.policy
+        if self._masks is None or self._masks[0] is not policy:
+            self._masks = (policy, Masking.of(policy, self.session.gate.mask_key))
+        return self._masks[1]
 
     async def _piece(self, data: bytes, client: Client) -> None:
         if data:
@@ -528,7 +489,7 @@ class KubernetesSession:
         if asked.body is not None and asked.body.opaque:
             content = bodies.canonical(asked.resolved)
         if secrets.concerns(asked.request) or b'"Secret"' in content:
-            content = masked(content, asked.request) if content else b""
+            content = without_secrets(content, asked.request) if content else b""
         request = asked.request
         self._record_client(f"{request.method} {request.target} HTTP/1.1\r\n\r\n".encode() + content + b"\n")
 

@@ -26,7 +26,8 @@ from wicketgate_gateway.wire.kubernetes.request import Request as Wanted
 from wicketgate_gateway.wire.kubernetes.request import understand
 
 if TYPE_CHECKING:
-    from wicketgate_gateway.session.kubernetes import Asked, KubernetesSession
+    from wicketgate_gateway.session.kubernetes import KubernetesSession
+    from wicketgate_gateway.session.kubernetes_request import Asked
 
 MAX_DIFF = 64 * 1024
 

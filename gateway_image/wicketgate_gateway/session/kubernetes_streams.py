@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from wicketgate_gateway.contract.verdict import Effect, Verdict
 from wicketgate_gateway.session.kubernetes_hold import Approved, ask
 from wicketgate_gateway.session.kubernetes_upstream import Upstream, UpstreamError
-from wicketgate_gateway.session.redacting import Redacting, redacting
+from wicketgate_gateway.session.redacting import IDLE_SECONDS, Redacting, redacting
 from wicketgate_gateway.wire.kubernetes import spdy
 from wicketgate_gateway.wire.kubernetes.channels import (
     PORT_FORWARD,
@@ -42,7 +42,8 @@ from wicketgate_gateway.wire.kubernetes.request import Request, RequestError
 from wicketgate_gateway.wire.kubernetes.status import status, warning
 
 if TYPE_CHECKING:
-    from wicketgate_gateway.session.kubernetes import Asked, Client, KubernetesSession
+    from wicketgate_gateway.session.kubernetes import KubernetesSession
+    from wicketgate_gateway.session.kubernetes_request import Asked, Client
 
 RECORD = Struct(">BI")
 """Before each recorded piece: its channel, and its length."""
@@ -111,7 +112,7 @@ class _Handshake:
 
 
 async def _run(session: KubernetesSession, asked: Asked, handshake: _Handshake, client: Client) -> None:
-    mask = redacting(session.session.policy)
+    mask = redacting(session.session.policy, session.session.gate.mask_key)
     near = handshake.channels()
     approved: Approved | None = None
     begun = False
@@ -269,8 +270,17 @@ async def _pump(
             if out:
                 await upstream.send(out)
 
+    async def rest() -> None:
+        """What is held back, once nothing came for a moment: a prompt should be seen."""
+        for kind, some in mask.idle() if mask is not None else ():
+            keep(Channel(kind), some, mine=False)
+            near.send(Channel(kind), some)
+        await client.write(near.out())
+
     async def outward() -> None:
         while True:
+            if mask is not None and mask.waits and not await upstream.ready(IDLE_SECONDS):
+                await rest()
             data = await upstream.raw()
             ended = not data
             for event in far.feed(data) if data else ():

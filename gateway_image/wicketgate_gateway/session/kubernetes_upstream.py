@@ -139,6 +139,17 @@ class Upstream:
         self._stream.consumed(len(data))
         return data
 
+    async def ready(self, seconds: float) -> bool:
+        """Whether `raw` gives something within that time."""
+        if not self._rest and not self._pieces and not self.lost:
+            self._came.clear()
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._came.wait()
+            except TimeoutError:
+                return False
+        return True
+
     async def send(self, data: bytes) -> None:
         """Bytes out, waiting while there is no credit. Raises UpstreamError."""
         if self.lost:
