@@ -75,6 +75,10 @@ _RECORDINGS = {
 _RETENTION = {
     "run": ("wicketgate_gateway.cli.retention:retention_run", "Delete what is too old, leaving signed tombstones."),
 }
+_KUBE = {
+    "login": ("wicketgate_gateway.cli.kube_login:login", "Write a kubeconfig that goes through the gateway."),
+    "token": ("wicketgate_gateway.cli.kube_login:token", "Print the bot's token as kubectl asks for it."),
+}
 _LEGAL_HOLD = {
     "add": ("wicketgate_gateway.cli.retention:hold_add", "Let nothing be deleted that matches."),
     "lift": ("wicketgate_gateway.cli.retention:hold_lift", "End a legal hold."),
@@ -118,6 +122,7 @@ def make_app() -> App:
         ("audit", _AUDIT, "Search the audit, or check it. Without a verb: search."),
         ("recordings", _RECORDINGS, "Look into all recordings."),
         ("retention", _RETENTION, "Delete what is too old."),
+        ("kube", _KUBE, "Use kubectl, Helm and client libraries through the gateway."),
         ("legal-hold", _LEGAL_HOLD, "Keep from being deleted what somebody needs."),
         ("policy", _POLICY, "Work on policies."),
     ):
@@ -208,6 +213,13 @@ def run(arguments: list[str]) -> int:
             quick = _quick_token(arguments[1:])
             if quick is not None:
                 return quick
+        if arguments[:2] == ["kube", "token"] and len(arguments) == 4 and arguments[2] == "--config":
+            from pathlib import Path
+
+            from wicketgate_gateway.cli.kube_login import token
+
+            token(config=Path(arguments[3]))
+            return 0
         if arguments[:1] == ["ssh-proxy"] and len(arguments) == 4 and arguments[2] == "--config":
             from pathlib import Path
 

@@ -6,7 +6,8 @@
     create pods/exec web in prod: ls -l             a command; `script …` for more than a plain one
     create pods/portforward web in prod port 8080
     get /metrics
-    create pods x in prod {"spec": {"hostNetwork": true}}    with the object that is written, or that a patch leads to
+    create pods x in prod {"spec": {"hostNetwork": true}}    with the object that is written, or that a patch leads to;
+                                                    without it, one that holds nothing of interest
 
 What is decided is what the gateway decides: the same points, the same engine.
 """
@@ -20,9 +21,10 @@ from typing import Any
 from wicketgate_gateway.contract.kubernetes import VERBS
 from wicketgate_gateway.contract.verdict import Verdict
 from wicketgate_gateway.policy.engine import TargetPolicy
-from wicketgate_gateway.policy.kubernetes import UNKNOWN, KubernetesPoint
+from wicketgate_gateway.policy.kubernetes import KubernetesPoint
 from wicketgate_gateway.policy.kubernetes_operation import command_of
 from wicketgate_gateway.policy.ssh import Shell
+from wicketgate_gateway.wire.kubernetes.request import CONNECTS
 from wicketgate_gateway.wire.ssh import words
 
 _PATH = re.compile(r"(get|head|post|put|patch|delete) (/\S*)\Z")
@@ -52,7 +54,8 @@ def point_of(text: str) -> KubernetesPoint:
     found = _REQUEST.match(asked)
     if found is None or (found["verb"] not in VERBS or found["verb"] in ("read", "write")):
         raise ValueError(f"`{asked}` is not of the form `get pods web-1 in prod`")
-    writes = found["verb"] in ("create", "update", "patch")
+    connects = found["resource"].partition("/")[2] in CONNECTS
+    writes = found["verb"] in ("create", "update", "patch") and not connects
     return KubernetesPoint(
         found["verb"],
         found["group"] or "",
@@ -60,8 +63,7 @@ def point_of(text: str) -> KubernetesPoint:
         found["namespace"] or "",
         found["name"] or "",
         writes=writes,
-        # JSON patches and such stand in the record as they came: what they lead to is not known here.
-        object=(UNKNOWN if value is None or found["verb"] == "patch" else value) if writes else None,
+        object=({} if value is None else value) if writes else None,
         run=_run(command) if colon else None,
         ports=tuple(int(port) for port in (found["ports"] or "").split(", ") if port),
         dry_run=found["dry"] is not None,

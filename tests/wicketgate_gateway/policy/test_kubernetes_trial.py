@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wicketgate_gateway.policy.kubernetes import UNKNOWN, KubernetesPoint
+from wicketgate_gateway.policy.kubernetes import KubernetesPoint
 from wicketgate_gateway.policy.kubernetes_trial import point_of
 from wicketgate_gateway.policy.ssh import Exec, ScriptText, Shell
 
@@ -33,10 +33,11 @@ def test_a_point_is_read_back(point: KubernetesPoint) -> None:
 
 
 def test_objects_scripts_and_mistakes() -> None:
-    """The object follows, in the same line or the next; a patch's is not known."""
+    """The object follows, in the same line or the next."""
     assert point_of('create pods x in prod {"a": 1}').object == {"a": 1}
     assert point_of('create pods x in prod\n{"a": 1}').object == {"a": 1}
-    assert point_of('patch pods x in prod\n{"a": 1}').object is UNKNOWN
+    assert point_of("patch pods x in prod").object == {}
+    assert point_of("get pods x in prod").object is None
     script = point_of("create pods/exec web in prod: ls | wc").run
     assert isinstance(script, ScriptText)
     said = point_of("create pods/exec web in prod: script ls | wc (`|`)").run
