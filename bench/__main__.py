@@ -89,13 +89,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--clients", type=int, nargs="+", default=list(CLIENTS), help="numbers of clients")
     parser.add_argument("--sessions", type=int, default=300, help="idle sessions whose memory is measured")
     parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS), help="parts to measure")
-    parser.add_argument("--quick", action="store_true", help="one repeat of 1 s, with 1 and 32 clients")
+    parser.add_argument("--quick", action="store_true", help="one repeat of 2 s, with 1 and 8 clients")
     parser.add_argument("--no-pgbouncer", action="store_true", help="leave PgBouncer out")
     parser.add_argument("--json", type=Path, help="also write all figures to this file")
     parser.add_argument("--plots", type=Path, help="also draw plots (SVG) into this folder")
     options = parser.parse_args()
     if options.quick:
-        options.seconds, options.repeats, options.clients, options.sessions = 1, 1, [1, 32], 40
+        options.seconds, options.repeats, options.clients, options.sessions = 2, 1, [1, 8], 40
     return options
 
 

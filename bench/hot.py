@@ -344,7 +344,7 @@ def main() -> int:
     parser.add_argument("--profile", type=Path, help="write a cProfile of the run to this file")
     options = parser.parse_args()
     if options.general:
-        vars(express).update(_query=None)
+        setattr(express, "_query", None)  # noqa: B010 - a name of the module's own, set from outside
     for case in options.case or list(CASES):
         profile = cProfile.Profile() if options.profile is not None else None
         with profile or nullcontext():

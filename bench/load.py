@@ -110,7 +110,7 @@ def small(endpoint: Endpoint, *, clients: int, mode: str, seconds: int, rate: in
         result = subprocess.run(
             [program, "-n", "-f", script, "-M", "extended" if mode == "pipelined" else mode, "-c", str(clients),
              "-j", "1", "-T", str(seconds), "-l", f"--log-prefix={folder}/log",
-             f"--sampling-rate={1 if rate else 0.2}", *(["-R", str(rate)] if rate else [])],
+             f"--sampling-rate={1 if rate or seconds < 4 else 0.2}", *(["-R", str(rate)] if rate else [])],
             env=endpoint.environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if result.returncode:
