@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from wicketgate_gateway.audit.events import Operation
+from wicketgate_gateway.session.secrets import without_literals
 from wicketgate_gateway.wire.postgres import messages as m
 
 pytestmark = pytest.mark.slow
@@ -89,4 +90,5 @@ def test_attack(
         recorded = [e.statement for e in ground.events()[known:] if isinstance(e, Operation)]
         for text in texts:
             # What the server itself refuses before it runs has no Execute, and so no operation.
-            assert text in recorded or errors, f"`{text}` is not on record"
+            shown = {text, without_literals(text)}  # literals that may be values of masked columns are left out
+            assert shown & set(recorded) or errors, f"`{text}` is not on record"

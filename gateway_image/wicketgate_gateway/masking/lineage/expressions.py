@@ -63,13 +63,13 @@ class Expressions:
             self.found.uses.add((origin, use))
         if value.untraced:
             self.found.uses.add((value.untraced, use))
-        self.meet(value.origins, value)
+        # What a function was given is no value of its own; what its result is compared with may be one.
+        compared = bool(value.untraced) and use in (Use.COMPARE, Use.CONDITION)
+        self.meet((*value.origins, UNTRACED) if compared else value.origins, value)
 
     def meet(self, origins: Iterable[Origin], value: Value) -> None:
         """Note that the parameters and literals of `value` meet columns."""
         numbers = (*value.parameters, 0) if value.literal else tuple(value.parameters)
-        if value.untraced:
-            origins = (*origins, UNTRACED)
         self.found.meets.update((origin, number) for origin in origins for number in numbers)
 
     # --- conditions ---------------------------------------------------------------------------------------------------
@@ -140,7 +140,6 @@ class Expressions:
             self.use(value, Use.AGGREGATE)
             return value.computed(How.AGGREGATE)
         if kind in _CONSTRUCTORS:
-            self.meet(value.origins, value)
             return value.computed()
         self.use(value, Use.COMPUTE)
         return value.computed()
@@ -254,8 +253,6 @@ class Expressions:
             total = not any(v.origins or v.untraced for v in values[1:])
         if not total or call.HasField("over"):
             self.use(value, Use.AGGREGATE if many and not reason else Use.COMPUTE)
-        else:
-            self.meet(value.origins, value)
         value = value.computed(How.AGGREGATE if many else How.EXPRESSION)
         return union(value, unknown(reason), how=value.how) if reason else value
 
@@ -281,7 +278,7 @@ class Expressions:
         if own or (name and name[-1] not in builtins.OPERATORS and expr.kind == pb.AEXPR_OP):
             reason = f"what the operator `{'.'.join(name)}` runs cannot be told"
         if expr.kind == pb.AEXPR_OP and name == ["||"]:
-            self.meet(value.origins, value)
+            pass  # what is put beside a value is no guess at it
         elif expr.kind in _EQUAL_KINDS and name[-1:] and name[-1] in _EQUALITY and not reason:
             plain = all((not s.origins and not s.untraced) or s.how is How.COPY for s in sides)
             self.use(value, Use.COMPARE if plain else Use.CONDITION)
@@ -312,9 +309,7 @@ class Expressions:
         told = union(*conditions)
         if told.origins or told.untraced:
             self.use(told, Use.CONDITION)
-        found = union(*results, told)
-        self.meet(found.origins, found)
-        return found
+        return union(*results, told)
 
     def _link(self, link: Any, scope: Scope) -> Value:
         kind = link.sub_link_type
@@ -364,9 +359,7 @@ class Expressions:
         return union(key, self.everything(pair.value, scope))
 
     def _list(self, items: Iterable[Any], scope: Scope) -> Value:
-        found = union(*(self.value(item, scope) for item in items))
-        self.meet(found.origins, found)
-        return found
+        return union(*(self.value(item, scope) for item in items))
 
 
 def _union_of(name: str) -> Callable[[Expressions, Any, Scope], Value]:

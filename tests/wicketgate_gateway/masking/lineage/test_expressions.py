@@ -83,7 +83,8 @@ def test_which_parameters_and_literals_meet_which_columns(traces):
         ("t.id", 0),
         ("t.name", 2),
     }
-    assert traces.meets("SELECT email || $2 FROM t LIMIT $1") == {("t.email", 2)}
+    assert traces.meets("SELECT email || $2, ROW(email, 1) FROM t LIMIT $1") == set()
+    assert traces.meets("SELECT nullif(email, $2) FROM t") == {("t.email", 2)}
     assert traces.meets("SELECT 1 FROM t WHERE email IN (SELECT $1)") == {("t.email", 1)}
 
 
