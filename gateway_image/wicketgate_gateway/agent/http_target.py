@@ -33,6 +33,9 @@ RELEASE_SECONDS = 0.02
 CONTEXT_SECONDS = 60.0
 """How often a TLS context is made anew, for certificates that were renewed."""
 
+BOTS_GROUP = "wicketgate:bots"
+"""The group of Kubernetes that bots are in, where the agent impersonates them: for role bindings."""
+
 log = structlog.get_logger("wicketgate.agent")
 
 
@@ -102,7 +105,10 @@ class HttpService:
 
     async def added(self, opening: Open) -> list[tuple[str, str]]:
         """The headers that are added to each request of this stream. Raises WicketgateError."""
-        return await self.credential.headers()
+        headers = await self.credential.headers()
+        if isinstance(self.config, KubernetesTarget) and self.config.impersonate:
+            headers = [*headers, ("Impersonate-User", f"wicketgate:{opening.bot}"), ("Impersonate-Group", BOTS_GROUP)]
+        return headers
 
     @property
     def taken(self) -> frozenset[str]:
@@ -179,7 +185,11 @@ class HttpStream:
         service = self._service
         try:
             added = await service.added(self._opening)
-            kept = [(n, v) for n, v in request.headers if n.lower() not in service.taken and n.lower() != "host"]
+            kept = [
+                (n, v)
+                for n, v in request.headers
+                if n.lower() not in service.taken and n.lower() != "host" and not n.lower().startswith("impersonate")
+            ]
             head = write_request(
                 request.method, service.base + request.path, [("Host", service.authority), *kept, *added]
             )

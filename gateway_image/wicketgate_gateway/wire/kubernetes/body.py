@@ -77,7 +77,7 @@ def read(request: Request, content_type: str, data: bytes) -> Body | None:
             f"the body's media type `{form[:80]}` is not read here", code="media-type",
             remedy=f"send {' or '.join(f'`{name}`' for name in sorted(kinds))}",
         )  # fmt: skip
-    value = _value(data)
+    value = _value(data, plain=not form.endswith("yaml"))
     if not isinstance(value, kind):
         raise RequestError(f"the body is no {'list' if kind is list else 'object'}")
     return Body(form, value, canonical(value))
@@ -104,9 +104,9 @@ class _RepeatedError(ValueError):
     """A key stands twice in one object."""
 
 
-def _value(data: bytes) -> Any:
+def _value(data: bytes, *, plain: bool) -> Any:
     start = data.lstrip(b" \t\r\n")[:1]
-    if start in (b"{", b"["):
+    if plain or start in (b"{", b"["):
         value = load(data)
     else:
         try:
