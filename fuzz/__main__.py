@@ -1,4 +1,4 @@
-"""`python -m fuzz codec|decision|masks [--minutes N]`: fuzz one target; exits with 0 if nothing was found.
+"""`python -m fuzz codec|decision|http|masks [--minutes N]`: fuzz one target; exits with 0 if nothing was found.
 
 Inputs that reached something new are kept in `.fuzz/<target>/corpus` below the current folder, so that the next run
 starts from them; an input that fails is written to `.fuzz/<target>/` with its kind and hash as name, and
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-TARGETS = ("codec", "decision", "masks")
+TARGETS = ("codec", "decision", "http", "masks")
 
 
 def main() -> int:
@@ -39,6 +39,8 @@ def main() -> int:
     with instrument(include=["wicketgate_gateway"], enable_loader_override=False):
         if options.target == "codec":
             from fuzz import codec as target
+        elif options.target == "http":
+            from fuzz import http as target
         else:
             from fuzz import decision as target
 

@@ -223,7 +223,7 @@ def _encoded(name: str) -> bytes:
     return zstandard.compress(data) if name == "zstd" else zlib.compress(data)
 
 
-class _NoDatabase:
+class NoDatabase:
     """Stands where `cloud_in` wants a PostgreSQL server: there is none here."""
 
     host, port, ca_file = "127.0.0.1", 1, None
@@ -352,7 +352,7 @@ def web_cloud() -> Iterator[Cloud]:
     """What a gateway before an HTTP server stands in."""
     with (
         tempfile.TemporaryDirectory(prefix="wicketgate-web-cloud-") as folder,
-        cloud_in(Path(folder), cast("PostgresServer", _NoDatabase())) as made,
+        cloud_in(Path(folder), cast("PostgresServer", NoDatabase())) as made,
     ):
         yield made
 
@@ -364,4 +364,4 @@ def web(web_cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield made
 
 
-__all__ = ["DBA", "MASKED", "POLICY", "SECRET", "TARGET", "Upstream", "WebRunning", "web_in"]
+__all__ = ["DBA", "MASKED", "POLICY", "SECRET", "TARGET", "NoDatabase", "Upstream", "WebRunning", "web_in"]
