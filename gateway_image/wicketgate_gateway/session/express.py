@@ -36,6 +36,8 @@ from wicketgate_gateway.wire.postgres.responses import known_fields
 from wicketgate_gateway.wire.postgres.sql.literals import strip_literals
 from wicketgate_gateway.wire.postgres.sql.parser import native
 
+MAX_TABLES = 256
+"""Bots that share a policy, times search paths."""
 MAX_TABLE = 2048
 """Texts that a policy remembers."""
 _DESCRIPTION_BYTES = 4096
@@ -59,7 +61,17 @@ _Q, _P, _B = b"QPB"
 _PARSED_AND_BOUND = b"1\0\0\0\x042\0\0\0\x04"
 _BOUND = b"2\0\0\0\x04"
 
-_tables: weakref.WeakKeyDictionary[TargetPolicy, dict[tuple[Any, ...], _Table]] = weakref.WeakKeyDictionary()
+_tables: weakref.WeakKeyDictionary[TargetPolicy, tuple[object, dict[tuple[str, ...], _Table]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _table_for(policy: TargetPolicy, index: object, said: tuple[str, ...]) -> _Table:
+    # What was decided under another catalogue goes when the first session takes up the new one.
+    known = _tables.get(policy)
+    if known is None or known[0] is not index or len(known[1]) >= MAX_TABLES:
+        known = _tables[policy] = (index, {})
+    return known[1].setdefault(said, {})
 
 
 class Flight(msgspec.Struct, frozen=True, gc=False):
@@ -110,9 +122,9 @@ class ExpressFlow(Flow):
         if _query is None or looks or policy.timed or policy.reads_text or session.gate.statement_bytes < CACHED_TEXT:
             self._table = None
             return
-        # The index is kept alive by the key, as is all else that the events of such a text say.
-        key = (session.search_path, session.facts.index, session.bot, session.opening.target_name, policy.digest)
-        self._table = _tables.setdefault(policy, {}).setdefault(key, {})
+        self._table = _table_for(
+            policy, session.facts.index, (session.search_path, session.bot, session.opening.target_name)
+        )
 
     def remember(self, statement: Statement) -> None:
         """A text was allowed as a Query: the like of it may fly."""

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from wicketgate_gateway.audit.events import Operation, OperationFinished
+from wicketgate_gateway.session import express
 from wicketgate_gateway.session import flow as flows
 from wicketgate_gateway.wire.postgres import frontend
 from wicketgate_gateway.wire.postgres import messages as m
@@ -248,3 +249,18 @@ async def test_an_answer_of_another_kind_is_not_passed_on(world: Any) -> None:
     out = await world.answer(ROW + m.command_complete("SELECT 1") + m.ready_for_query())
     assert b"eve@" not in out
     assert world.over
+
+
+async def test_what_was_decided_under_another_catalogue_is_forgotten(make_world: Callable[..., Any]) -> None:
+    world = make_world()
+    query, answer = m.query("SELECT email FROM customers"), EMAIL + m.command_complete("SELECT 0") + m.ready_for_query()
+    await world.send(query)
+    await world.answer(answer)
+    before = world.postgres._table
+    assert len(before) == 1
+    world.catalogue = msgspec.structs.replace(world.catalogue, version="another")
+    await world.send(query)
+    assert world.postgres._flight is None, "another catalogue asks for another decision"
+    await world.answer(answer)
+    assert world.postgres._table is not before
+    assert not any(table is before for _, tables in express._tables.values() for table in tables.values())
