@@ -63,8 +63,13 @@ class Session:
             return None
 
         def mask(buffer: bytes, start: int, end: int) -> bytes:
-            values = m.read_data_row(buffer[start + 5 : end])
-            return m.data_row([None if v is None else b"M:" + v for v in values])
+            out = b""
+            while start < end:
+                after = start + 1 + int.from_bytes(buffer[start + 1 : start + 5], "big")
+                values = m.read_data_row(buffer[start + 5 : after])
+                out += m.data_row([None if v is None else b"M:" + v for v in values])
+                start = after
+            return out
 
         return mask
 
