@@ -23,7 +23,7 @@ FIELDS = answers.Masking(
 @pytest.mark.parametrize(
     ("accept", "asked"),
     [
-        ("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", "application/json;as=Table;v=v1;g=meta.k8s.io, application/json"),
+        ("application/json;as=Table;v=v1,application/json", "application/json;as=Table;v=v1, application/json"),
         ("application/vnd.kubernetes.protobuf,application/json", "application/json"),
         ("application/yaml", "application/json"),
         ("application/cbor;q=1", "application/json"),

@@ -48,7 +48,8 @@ async def test_what_there_is() -> None:
 @pytest.mark.parametrize(
     ("target", "expected"),
     [
-        ("/api", True), ("/apis", True), ("/apis/apps/v1", True), ("/openapi/v3/apis/apps/v1", True), ("/version", True),
+        ("/api", True), ("/apis", True), ("/apis/apps/v1", True), ("/openapi/v3/apis/apps/v1", True),
+        ("/version", True), ("/readyz", True),
         ("/metrics", False), ("/", False), ("/logs", False), ("/api/v1/pods", False), ("/debug/pprof", False),
     ],
 )  # fmt: skip
