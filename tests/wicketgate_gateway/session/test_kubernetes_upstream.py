@@ -92,9 +92,13 @@ async def test_what_is_cut_or_malformed(answer: bytes) -> None:
     upstream = Upstream(stream)  # type: ignore[arg-type] - as above
     stream.on_data(answer) if answer else None
     stream.on_close("gone")
-    with pytest.raises(UpstreamError):
+
+    async def both() -> None:
         await upstream.ask("GET", "/x", [])
         await upstream.whole()
+
+    with pytest.raises(UpstreamError):
+        await both()
 
 
 @pytest.mark.anyio
