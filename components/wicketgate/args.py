@@ -49,6 +49,9 @@ class GatewayIdentityArgs(TypedDict):
     team grants it, say false."""
     people: NotRequired[bool]
     """Register the public client that people sign in with (device code, PKCE), and let it use the gateway for them."""
+    sign_in_redirects: NotRequired[list[str]]
+    """Where Entra sends browsers back to after a sign-in: the API's address with `/ui/signed-in`. Counts with `people`
+    alone."""
     read_people: NotRequired[bool]
     """Grant `User.Read.All` and `GroupMember.Read.All` on Microsoft Graph, which knowing approvers' groups needs; true
     if left out. Where another team grants them, say false. Counts with `people` alone."""

@@ -69,6 +69,7 @@ def access_stack(config: StackConfig, root: Path, client: Any) -> AccessStack:
             "credentials": [c.resolve() for c in config.gateway.credentials],
             "read_directory": config.gateway.read_directory,
             "people": config.gateway.api_port is not None,
+            "sign_in_redirects": _redirects(config),
             "read_people": config.gateway.read_people,
             "approver_group_ids": approvers,
             "auditor_group_ids": _group_ids(config.auditors),
@@ -123,6 +124,11 @@ def access_stack(config: StackConfig, root: Path, client: Any) -> AccessStack:
         policy=bundle.digest,
         folder=deployment.folder,
     )
+
+
+def _redirects(config: StackConfig) -> list[str]:
+    gateway = config.gateway
+    return [f"https://{gateway.host}:{gateway.api_port}/ui/signed-in"] if gateway.api_port is not None else []
 
 
 def _warn(config: StackConfig) -> None:

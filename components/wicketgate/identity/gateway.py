@@ -53,8 +53,10 @@ class GatewayIdentity(pulumi.ComponentResource):
                 access_tokens=[
                     azuread.ApplicationOptionalClaimsAccessTokenArgs(name="idtyp"),
                     *people.optional_claims(args),
-                ]
+                ],
+                id_tokens=people.optional_id_claims(args),
             ),
+            web=people.web(args),
             app_roles=[
                 _role(BOT_ROLE, "Open sessions with targets as a bot.", "Application"),
                 _role(AGENT_ROLE, "Connect as an agent that holds target credentials.", "Application"),

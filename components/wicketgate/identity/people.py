@@ -35,6 +35,21 @@ def optional_claims(args: GatewayIdentityArgs) -> list[azuread.ApplicationOption
     return [azuread.ApplicationOptionalClaimsAccessTokenArgs(name="auth_time")] if args.get("people", False) else []
 
 
+def optional_id_claims(args: GatewayIdentityArgs) -> list[azuread.ApplicationOptionalClaimsIdTokenArgs] | None:
+    """`auth_time` in ID tokens too, which browsers sign in with."""
+    if not (args.get("people", False) and args.get("sign_in_redirects")):
+        return None
+    return [azuread.ApplicationOptionalClaimsIdTokenArgs(name="auth_time")]
+
+
+def web(args: GatewayIdentityArgs) -> azuread.ApplicationWebArgs | None:
+    """Browsers sign in at the gateway itself, which proves itself by its federated credential: there is no secret."""
+    redirects = args.get("sign_in_redirects", [])
+    if not (args.get("people", False) and redirects):
+        return None
+    return azuread.ApplicationWebArgs(redirect_uris=redirects)
+
+
 def public_client(
     name: str, parent: pulumi.Resource, args: GatewayIdentityArgs, gateway: azuread.Application
 ) -> pulumi.Output[str]:

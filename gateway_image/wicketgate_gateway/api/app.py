@@ -28,6 +28,7 @@ from wicketgate_gateway.approvals.model import Choice, Kill, Request, Scope, Sta
 from wicketgate_gateway.approvals.service import Approvals, groups_to_check
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.gateway import ADMIN_ROLE, APPROVER_ROLE, AUDITOR_ROLE, GatewayConfig
+from wicketgate_gateway.policy.load import PolicySet
 
 MAX_LISTED = 200
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -56,6 +57,12 @@ class Parts:
     changes: Changes
     names: Names
     sessions: SessionReader
+    policies: Callable[[], PolicySet]
+    """The bundle in force."""
+
+    def approver_groups(self) -> frozenset[str]:
+        """Object ids of all groups that some rule in force names as approvers."""
+        return frozenset(self.policies().bundle.approvers.values())
 
 
 def build(parts: Parts) -> FastAPI:

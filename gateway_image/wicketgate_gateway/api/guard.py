@@ -80,9 +80,9 @@ class Guard:
 
         refusal = self._refuse(scope)
         if refusal is None and scope["method"] == "POST":
-            body = await _body(receive)
+            body = await read_body(receive, MAX_BODY)
             if isinstance(body, bytes):
-                await self._app(scope, _replay(body, receive), answer)
+                await self._app(scope, replay(body, receive), answer)
                 return
             refusal = body
         if refusal is not None:
@@ -124,7 +124,8 @@ class Guard:
 _NAMES = {name for name, _ in _HEADERS}
 
 
-async def _body(receive: Receive) -> bytes | tuple[int, str, str, str]:
+async def read_body(receive: Receive, most: int) -> bytes | tuple[int, str, str, str]:
+    """A whole body of at most so many bytes, in time; else status, code, reason and remedy."""
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
@@ -133,15 +134,16 @@ async def _body(receive: Receive) -> bytes | tuple[int, str, str, str]:
                 if message["type"] != "http.request":
                     return 400, "gone", "the client is gone", ""
                 body += message.get("body", b"")
-                if len(body) > MAX_BODY:
-                    return 413, "body-too-long", f"the body is over {MAX_BODY} bytes", "shorten it"
+                if len(body) > most:
+                    return 413, "body-too-long", f"the body is over {most} bytes", "shorten it"
                 if not message.get("more_body", False):
                     return bytes(body)
     except TimeoutError:
         return 408, "too-slow", "the body did not arrive in time", "try again"
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
+def replay(body: bytes, receive: Receive) -> Receive:
+    """A receiver that gives a body which was read already."""
     sent = False
 
     async def once() -> Any:

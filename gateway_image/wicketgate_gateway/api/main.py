@@ -41,8 +41,11 @@ from wicketgate_gateway.identity import http
 from wicketgate_gateway.identity.authenticator import Authenticator
 from wicketgate_gateway.identity.people import PeopleAuthenticator
 from wicketgate_gateway.identity.workload import WorkloadCredential
-from wicketgate_gateway.policy.load import PolicySet, PolicyStore
+from wicketgate_gateway.policy.load import PolicyStore
 from wicketgate_gateway.server.tls import server_context
+from wicketgate_gateway.ui.app import WithPages
+from wicketgate_gateway.ui.desk import Desk
+from wicketgate_gateway.ui.sign_in import SignIn
 
 POLICY_SECONDS = 0.5
 READY = "api.json"
@@ -74,15 +77,17 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
         webhooks = Webhooks(config, store)
         parts = Parts(
             config=config,
-            access=Access(people, lambda: approver_groups(policies.current)),
+            access=Access(people, lambda: frozenset(policies.current.bundle.approvers.values())),
             approvals=approvals,
             changes=changes,
             names=Names(config, lambda: policies.current),
             sessions=SessionReader(state),
+            policies=lambda: policies.current,
         )
+        desk = Desk(parts, people, SignIn(config, people, client))
         bound = _bind(config.listen.api.host, config.listen.api.port)
         stack.callback(bound.close)
-        server = server_http.server(guarded(parts), context)
+        server = server_http.server(WithPages(guarded(parts), desk, config.people.url), context)
         tasks = [changes.run(), approvals.sweeping(), webhooks.run(), _follow(policies)]
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(task) for task in tasks]
@@ -99,11 +104,6 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
             for task in running:
                 task.cancel()
         log.info("api stopped")
-
-
-def approver_groups(policies: PolicySet) -> frozenset[str]:
-    """Object ids of all groups that some rule in force names as approvers."""
-    return frozenset(policies.bundle.approvers.values())
 
 
 async def _follow(policies: PolicyStore) -> None:

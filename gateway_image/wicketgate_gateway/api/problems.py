@@ -29,6 +29,7 @@ _STATUS = {
     "approver-not-allowed": 403,
     "bot-gone": 409,
     "bot-unknown": 404,
+    "comment-missing": 422,
     "comment-too-long": 422,
     "graph-unavailable": 503,
     "group-ambiguous": 409,
@@ -39,14 +40,18 @@ _STATUS = {
     "keys-unavailable": 503,
     "kill-invalid": 422,
     "kill-unknown": 404,
+    "not-found": 404,
     "person-disabled": 403,
     "policy-changed": 409,
+    "policy-unknown": 404,
+    "request-invalid": 422,
     "role-missing": 403,
     "seal-mismatch": 409,
     "session-ambiguous": 409,
     "session-id-invalid": 404,
     "session-unknown": 404,
     "sessions-unavailable": 503,
+    "sign-in-failed": 401,
     "target-unknown": 404,
     "too-many-requests": 429,
     "too-many-streams": 429,
@@ -70,9 +75,14 @@ def problem(
     return JSONResponse(body, status, headers=headers, media_type=MEDIA_TYPE)
 
 
+def status_of(error: WicketgateError) -> int:
+    """The HTTP status of one of our errors."""
+    return _STATUS.get(error.code, 401 if isinstance(error, Refused) else 500)
+
+
 def of_error(error: WicketgateError) -> JSONResponse:
     """Our error in HTTP."""
-    status = _STATUS.get(error.code, 401 if isinstance(error, Refused) else 500)
+    status = status_of(error)
     headers: dict[str, str] = {}
     if error.code in ("sign-in-too-old", "sign-in-unknown"):
         headers["WWW-Authenticate"] = 'Bearer error="insufficient_user_authentication"'

@@ -11,6 +11,7 @@ claims reference" and "Optional claims reference".
 from __future__ import annotations
 
 import dataclasses
+import hmac
 import re
 import time
 from collections.abc import Callable
@@ -89,6 +90,19 @@ class PeopleAuthenticator:
         person = self._read(claims)
         return await self.recheck(person, groups, fresh=fresh)
 
+    async def signed_in(self, id_token: str, nonce: str) -> Person:
+        """The enabled person that an ID token proves, asked for with that `nonce`. Raises Refused."""
+        try:
+            claims = await self._verifier.proven(id_token)
+        except Refused as error:
+            raise Refused(error.code, error.reason, "begin again") from None
+        given = claims.get("nonce")
+        if not isinstance(given, str) or not hmac.compare_digest(given.encode(), nonce.encode()):
+            raise Refused("wrong-nonce", "the ID token is of another sign-in", "begin again")
+        if "scp" in claims or "azp" in claims or claims.get("idtyp", "user") != "user":
+            raise Refused("not-an-id-token", "the token is no ID token", "begin again")
+        return await self.recheck(self._of(claims, text_claim(claims, "aud", UUID)), frozenset(), fresh=True)
+
     async def recheck(self, person: Person, groups: frozenset[str], *, fresh: bool = False) -> Person:
         """The person as of now, with those of `groups` that they are in. Raises Refused."""
         if self._clock() >= person.principal.expires_at + LEEWAY:
@@ -123,6 +137,9 @@ class PeopleAuthenticator:
         client = text_claim(claims, "azp", UUID)
         if client != self._client:
             raise Refused("wrong-client", "the token was got by another program than `wicketgate`", _AGAIN)
+        return self._of(claims, client)
+
+    def _of(self, claims: dict[str, Any], client: str) -> Person:
         roles = roles_claim(claims) & ROLES
         if not roles:
             raise Refused(

@@ -1,0 +1,135 @@
+"""The pages' addresses, the sign-in's two ends, and the static files."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from wicketgate_gateway.contract.errors import WicketgateError
+from wicketgate_gateway.contract.gateway import APPROVER_ROLE
+from wicketgate_gateway.identity.errors import Refused
+from wicketgate_gateway.ui import approvals, look, policies
+from wicketgate_gateway.ui.browser_sessions import COOKIE
+from wicketgate_gateway.ui.desk import Desk, Page, Visit, set_cookie
+from wicketgate_gateway.ui.guard import BrowserGuard
+from wicketgate_gateway.ui.sign_in import COOKIE as SIGN_IN_COOKIE
+from wicketgate_gateway.ui.sign_in import local
+from wicketgate_gateway.ui.texts import FOLDER
+
+_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".wasm": "application/wasm"}
+
+
+def build(desk: Desk) -> Starlette:
+    """The application, without its guard."""
+    page = desk.page
+
+    async def first(visit: Visit) -> Response:
+        return RedirectResponse("/ui/approvals" if APPROVER_ROLE in visit.caller.roles else "/ui/sessions", 303)
+
+    async def sign_in(request: Request) -> Response:
+        again = request.query_params.get("again") == "1"
+        values = {"title": "Sign in", "to": local(request.query_params.get("to", "")), "again": again}
+        return desk.render(Page("sign-in.html", values), None)
+
+    async def start(request: Request) -> Response:
+        address, cookie = desk.sign_in.begin(
+            request.query_params.get("to", ""), again=request.query_params.get("again") == "1"
+        )
+        response = RedirectResponse(address, 303)
+        # Lax: Entra's redirect back is a navigation from another site.
+        set_cookie(response, cookie, SIGN_IN_COOKIE, strict=False, seconds=600)
+        return response
+
+    async def signed_in(request: Request) -> Response:
+        try:
+            values = dict(request.query_params)
+            person, to = await desk.sign_in.finish(request.cookies.get(SIGN_IN_COOKIE, ""), values)
+        except (WicketgateError, Refused) as error:
+            response = desk.problem(error, None)
+            set_cookie(response, "", SIGN_IN_COOKIE, strict=False)
+            return response
+        old = desk.sessions.find(request.cookies.get(COOKIE, ""))
+        if old is not None:
+            desk.sessions.end(old[0])
+        # The strict cookie is not sent on a redirect that began at Entra: a page of ours goes on.
+        response = desk.render(Page("signed-in.html", {"title": "Signed in", "to": to}), None)
+        set_cookie(response, desk.sessions.begin(person))
+        set_cookie(response, "", SIGN_IN_COOKIE, strict=False)
+        return response
+
+    async def sign_out(request: Request) -> Response:
+        found = desk.sessions.find(request.cookies.get(COOKIE, ""))
+        if found is not None:
+            desk.sessions.end(found[0])
+        response = desk.render(Page("sign-in.html", {"title": "Signed out", "to": "/ui/", "again": False}), None)
+        set_cookie(response, "")
+        return response
+
+    async def nothing(_request: Request, _error: Exception) -> Response:
+        return desk.problem(WicketgateError("there is nothing here", code="not-found"), None)
+
+    return Starlette(
+        routes=[
+            Route("/", lambda _: RedirectResponse("/ui/", 303)),
+            Route("/ui", lambda _: RedirectResponse("/ui/", 303)),
+            Route("/ui/", page(first)),
+            Route("/ui/sign-in", sign_in),
+            Route("/ui/sign-in/start", start),
+            Route("/ui/signed-in", signed_in),
+            Route("/ui/sign-out", sign_out, methods=["POST"]),
+            Route("/ui/approvals", page(approvals.listed)),
+            Route("/ui/approvals/rows", page(approvals.rows)),
+            Route("/ui/approvals/{handle}", page(approvals.shown)),
+            Route("/ui/approvals/{handle}/standing", page(approvals.standing)),
+            Route("/ui/approvals/{handle}/approve", page(approvals.approve), methods=["POST"]),
+            Route("/ui/approvals/{handle}/deny", page(approvals.deny), methods=["POST"]),
+            Route("/ui/sessions", page(look.sessions)),
+            Route("/ui/sessions/rows", page(look.session_rows)),
+            Route("/ui/sessions/{session}", page(look.session)),
+            Route("/ui/sessions/{session}/kill", page(look.kill), methods=["POST"]),
+            Route("/ui/audit", page(look.audit)),
+            Route("/ui/audit/export", page(look.export)),
+            Route("/ui/policies", page(policies.listed)),
+            Route("/ui/policies/{policy}", page(policies.shown)),
+            Route("/ui/policies/{policy}", page(policies.tried), methods=["POST"]),
+            Route("/ui/access", page(policies.access)),
+            Route("/ui/static/{version}/{name}", static),
+        ],
+        exception_handlers={404: nothing, 405: nothing},
+    )
+
+
+def static(request: Request) -> Response:
+    """A file of ours, by a name that holds its digest."""
+    name = request.path_params["name"]
+    found = _files().get(name)
+    if found is None:
+        return Response("there is nothing here\n", 404)
+    return Response(found[0], media_type=found[1])
+
+
+@lru_cache
+def _files() -> dict[str, tuple[bytes, str]]:
+    folder = FOLDER / "static"
+    return {f.name: (f.read_bytes(), _TYPES[f.suffix]) for f in folder.iterdir() if f.suffix in _TYPES}
+
+
+class WithPages:
+    """The API and the pages behind one address: pages below `/ui`, the API everywhere else."""
+
+    def __init__(self, api: ASGIApp, desk: Desk, url: str) -> None:
+        parts = urlsplit(url)
+        self._api = api
+        self._pages = BrowserGuard(build(desk), f"{parts.scheme}://{parts.netloc}")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        path = scope.get("raw_path", b"")
+        pages = scope["type"] == "http" and (path in (b"/", b"/ui") or path.startswith(b"/ui/"))
+        await (self._pages if pages else self._api)(scope, receive, send)

@@ -1,0 +1,116 @@
+"""A browser's part by plain HTTP: signing in at the emulator by the pages' own redirects, against the served API."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import ssl
+import urllib.request
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import httpx2
+import pytest
+
+ORIGIN = "https://gate.example:8444"
+SAME = {"Sec-Fetch-Site": "same-origin", "Origin": ORIGIN}
+
+
+class Tab:
+    """One browser without an engine: cookies by name, no redirect followed by itself."""
+
+    def __init__(self, desk: Any) -> None:
+        self.desk = desk
+        self.cookies: dict[str, str] = {}
+        self.raw: list[str] = []
+        context = ssl.create_default_context(cafile=str(desk.ca_file))
+        self._http = httpx2.Client(base_url=f"https://127.0.0.1:{desk.port}", verify=context, follow_redirects=False)
+        entra = ssl.create_default_context(cafile=str(desk.cloud.entra.ca_file))
+        self._entra = httpx2.Client(verify=entra, follow_redirects=False)
+
+    def get(self, path: str, **headers: str) -> httpx2.Response:
+        return self._send("GET", path, headers)
+
+    def post(self, path: str, form: dict[str, str] | None = None, **headers: str) -> httpx2.Response:
+        body = urlencode(form or {})
+        given = {"Content-Type": "application/x-www-form-urlencoded", **SAME, **headers}
+        return self._send("POST", path, given, body)
+
+    def _send(self, method: str, path: str, headers: dict[str, str], body: str = "") -> httpx2.Response:
+        if self.cookies:
+            headers = {"Cookie": "; ".join(f"{k}={v}" for k, v in self.cookies.items()), **headers}
+        answer = self._http.request(method, path, headers=headers, content=body or None)
+        for text in answer.headers.get_list("set-cookie"):
+            self.raw.append(text)
+            name, _, value = text.partition(";")[0].partition("=")
+            value = value.strip('"')
+            if value:
+                self.cookies[name] = value
+            else:
+                self.cookies.pop(name, None)
+        return answer
+
+    def start(self, to: str = "/ui/", **more: str) -> str:
+        """Entra's address for a sign-in that begins now."""
+        answer = self.get("/ui/sign-in/start?" + urlencode({"to": to, **more}))
+        assert answer.status_code == 303
+        return answer.headers["location"]
+
+    def pick(self, address: str, name: str) -> dict[str, str]:
+        """What Entra redirects with, once that person was clicked."""
+        page = self._entra.get(address).text
+        field = re.search(r'name="request" value="([^"]+)"', page)
+        assert field, page
+        tenant = self.desk.cloud.entra.tenant
+        where = f"{self.desk.cloud.entra.authority}/{tenant}/login"
+        answer = self._entra.post(where, data={"request": html.unescape(field[1]), "user": self.desk.cloud.ids[name]})
+        parts = urlsplit(answer.headers["location"])
+        assert f"{parts.scheme}://{parts.netloc}{parts.path}" == f"{ORIGIN}/ui/signed-in"
+        return {key: values[0] for key, values in parse_qs(parts.query).items()}
+
+    def finish(self, values: dict[str, str]) -> httpx2.Response:
+        return self.get("/ui/signed-in?" + urlencode(values))
+
+    def sign_in(self, name: str, to: str = "/ui/") -> httpx2.Response:
+        answer = self.finish(self.pick(self.start(to), name))
+        assert answer.status_code == 200, answer.text
+        return answer
+
+    def close(self) -> None:
+        self._http.close()
+        self._entra.close()
+
+
+@pytest.fixture(scope="session")
+def registered(whole_cloud: Any) -> None:
+    """The redirect and `auth_time`, as the components register them."""
+    token = whole_cloud.entra.graph_token(roles=["Application.ReadWrite.All"])
+    address = f"{whole_cloud.entra.graph}/v1.0/applications(appId='{whole_cloud.audience}')"
+    context = ssl.create_default_context(cafile=str(whole_cloud.entra.ca_file))
+    head = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    with urllib.request.urlopen(urllib.request.Request(address, headers=head), context=context, timeout=20) as answer:
+        found = json.load(answer)
+    redirects = [*found["web"]["redirectUris"], f"{ORIGIN}/ui/signed-in"]
+    claims = found["optionalClaims"] | {"idToken": [{"name": "auth_time"}]}
+    body = json.dumps({"web": {"redirectUris": redirects}, "optionalClaims": claims}).encode()
+    with urllib.request.urlopen(
+        urllib.request.Request(address, body, head, method="PATCH"), context=context, timeout=20
+    ) as answer:
+        assert answer.status == 204
+
+
+@pytest.fixture
+def tab(desk: Any, registered: None) -> Any:
+    """`tab()`: a new browser; `tab("Dana")`: one that is signed in."""
+    made: list[Tab] = []
+
+    def get(name: str = "") -> Tab:
+        made.append(Tab(desk))
+        if name:
+            made[-1].sign_in(name)
+        return made[-1]
+
+    yield get
+    for each in made:
+        each.close()
