@@ -1,0 +1,53 @@
+"""What a channel asks for, understood."""
+
+from __future__ import annotations
+
+import json
+
+from wicketgate_gateway.policy.ssh import Exec, Forward, Pty, ScriptText, Shell, Subsystem, Variable
+from wicketgate_gateway.session.ssh_request import understand
+from wicketgate_gateway.tunnel.messages import SshChannel
+
+
+def asked(kind: str, command: str = "", **more: object) -> SshChannel:
+    return SshChannel(session="s", kind=kind, command=command, **more)  # type: ignore[arg-type]
+
+
+def langs(variable: Variable) -> bool:
+    return variable.name == "LANG"
+
+
+def test_a_command_with_its_environment() -> None:
+    wanted = asked("exec", "uname '-a'", env={"LANG": "C", "LD_PRELOAD": "x", "WICKETGATE_REASON": "why"}, pty="xterm")
+    found = understand(wanted, langs)
+    assert found.points == (Exec(("uname", "-a")), Variable("LANG", "C"), Pty())
+    assert found.wanted.env == {"LANG": "C"}
+    assert found.left_out == ("LD_PRELOAD",)
+    assert (found.text, found.reason) == ("uname '-a'", "why")
+    assert json.loads(found.facts["argv"]) == ["uname", "-a"]
+    assert (found.facts["env"], found.facts["pty"]) == ('{"LANG": "C"}', "xterm")
+
+
+def test_the_kinds() -> None:
+    assert understand(asked("shell", pty="xterm"), langs).points == (Shell(),)
+    assert understand(asked("subsystem", "netconf"), langs).points == (Subsystem("netconf"),)
+    forward = understand(asked("forward", "db:1", env={"LANG": "C"}, pty="x"), langs)
+    assert forward.points == (Forward("db:1"),)
+    assert (forward.wanted.env, forward.wanted.pty) == ({}, "")
+
+
+def test_what_is_not_whole_or_unknown_is_nothing_that_a_rule_can_allow() -> None:
+    for wanted in (
+        asked("exec", "uname -a", cut=20_000),
+        asked("subsystem", "sftp", cut=20_000),
+        asked("shell", "id"),
+        asked("other", "id"),
+        asked("exec", "a\0b"),
+    ):
+        (point, *_) = understand(wanted, langs).points
+        assert isinstance(point, ScriptText)
+        assert not point.exact
+
+
+def test_a_variable_with_a_nul_is_left_out() -> None:
+    assert understand(asked("exec", "id", env={"LANG": "a\0b"}), lambda _: True).left_out == ("LANG",)
