@@ -10,6 +10,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tools.system import provide as provide_system
+
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 PYTHON_PATHS = ("components", "gateway_image", "stacks", "tools", "bench", "tests")
@@ -71,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("  --fast: left out are the tests marked slow, build and root; `./test` runs them", flush=True)
         status = _pytest([*workers, "-q", "-m", LEFT_OUT])
     else:
+        provide_system(lambda line: print(f"  {line}", flush=True))
         _engine()
         status = _pytest([*workers, "-q", "--durations=15"])
     return status or (0 if good else 1)
