@@ -212,10 +212,12 @@ def kube_node(kube: KubeRunning) -> Iterator[KubeRunning]:
 
 
 @contextlib.contextmanager
-def kube_in(folder: Path, cloud: Cloud, cluster: Cluster, *policies: dict[str, Any]) -> Generator[KubeRunning]:
+def kube_in(
+    folder: Path, cloud: Cloud, cluster: Cluster, *policies: dict[str, Any], impersonate: bool = False
+) -> Generator[KubeRunning]:
     """A gateway and an agent of one's own, before this cluster."""
     folder.mkdir(parents=True, exist_ok=True)
-    made = KubeRunning(folder, cloud, cloud.ca.cert_file, cluster=cluster)
+    made = KubeRunning(folder, cloud, cloud.ca.cert_file, cluster=cluster, impersonate=impersonate)
     made.write_policies(*(policies or (POLICY,)))
     made.write_gateway()
     try:

@@ -7,6 +7,7 @@ import json
 import secrets
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.clusters import DBA, KubeRunning
+from tests.clusters import DBA, TARGET, KubeRunning, kube_in
 from wicketgate_gateway.approvals.model import Choice, State
 from wicketgate_gateway.approvals.service import Approvals, groups_to_check
 from wicketgate_gateway.approvals.store import open_store
@@ -146,6 +147,26 @@ def test_impersonation_is_not_for_bots(kube: KubeRunning) -> None:
     assert "impersonation is not for bots" in kube.kubectl("--as=admin", "get", "pods").stderr
 
 
+def test_the_agent_may_act_as_the_bot(
+    kube_cloud: Any, kube_cluster: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Then the cluster's own roles and audit see the bot: it may do what both allow."""
+    name = {"name": "wicketgate-bots"}
+    kube_cluster.kubectl("create", "clusterrole", "wicketgate-bots", "--verb=get,list", "--resource=configmaps")
+    kube_cluster.kubectl(
+        "create", "clusterrolebinding", name["name"], "--clusterrole=wicketgate-bots", "--group=wicketgate:bots"
+    )
+    allowed = {"verbs": ["read", "create"], "resources": ["configmaps", "pods", "selfsubjectreviews"]}
+    policy = {"policy": "all", "targets": [TARGET], "rules": [{"allow": {"kubernetes": allowed}}]}
+    folder = tmp_path_factory.mktemp("impersonated")
+    with kube_in(folder, kube_cloud, kube_cluster, policy, impersonate=True) as kube:
+        assert "settings" in kube.kubectl("get", "configmaps").stdout
+        whoami = kube.kubectl("auth", "whoami", "-o", "json")
+        assert json.loads(whoami.stdout)["status"]["userInfo"]["username"] == "wicketgate:code-review"
+        refused = kube.kubectl("get", "pods")
+        assert 'User "wicketgate:code-review" cannot list resource "pods"' in refused.stderr
+
+
 def test_who_has_no_token(kube: KubeRunning) -> None:
     """Is told so, as an API server tells it."""
     done = kube.kubectl("get", "pods", token="e30.e30.e30")
@@ -241,6 +262,15 @@ def test_exec(kube_node: KubeRunning, older: bool) -> None:
     recorded = kube.recorded(operation.session)
     assert b"x" * 1000 in recorded
     assert b"100000\n" in recorded
+    replayed = subprocess.run(
+        [sys.executable, "-m", "wicketgate_gateway.cli", "replay", operation.session, "--state", str(kube.state)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert replayed.returncode == 0, replayed.stderr
+    assert "create pods/exec web in shop: wc -c" in replayed.stdout
+    assert "exit 0" in replayed.stdout
 
 
 @pytest.mark.root

@@ -49,6 +49,7 @@ from wicketgate_gateway.tunnel.mux import Stream
 from wicketgate_gateway.wire.http.head import RequestHead
 from wicketgate_gateway.wire.kubernetes import body as bodies
 from wicketgate_gateway.wire.kubernetes.body import Body
+from wicketgate_gateway.wire.kubernetes.record import Kind, pack
 from wicketgate_gateway.wire.kubernetes.request import Request, RequestError, understand
 from wicketgate_gateway.wire.kubernetes.status import status, warning
 
@@ -75,6 +76,7 @@ class KubernetesSession:
         self.busy = False
         self._open_stream = open_stream
         self._discovery = discovery
+        self._seq = 0
         self._masks: tuple[object, Masking] | None = None
         self._upstream: Upstream | None = None
         self._task: asyncio.Task[Any] | None = None
@@ -328,14 +330,14 @@ class KubernetesSession:
     async def _answer(
         self, asked: Asked, upstream: Upstream, code: int, headers: list[tuple[str, str]], client: Client
     ) -> None:
-        self._record_head(code, headers)
         request = asked.request
         masking = self._masking()
         document = bool(request.resource) and request.subresource not in ("proxy", "log")
         reveal = self._reveals(asked.point)
         if document and not request.streams and (masking or not reveal):
             content = masking.document(await upstream.whole(), request, reveal=reveal)
-            self._record_server(content)
+            self.record(Kind.CONTENT, content, client=False)
+            self.record_status(code)
             self.session.bytes_out += len(content)
             await client.answer(code, headers, content)
             return
@@ -350,6 +352,7 @@ class KubernetesSession:
                 await self._piece(piece, client)
         else:
             await self._text_masked(upstream, Redactor(masking.detecting), client)
+        self.record_status(code)
         await client.finish()
 
     async def _text_masked(self, upstream: Upstream, redactor: Redactor, client: Client) -> None:
@@ -378,7 +381,7 @@ class KubernetesSession:
 
     async def _piece(self, data: bytes, client: Client) -> None:
         if data:
-            self._record_server(data)
+            self.record(Kind.CONTENT, data, client=False)
             self.session.bytes_out += len(data)
             await client.piece(data)
 
@@ -400,11 +403,12 @@ class KubernetesSession:
         await client.answer(code, headers, content)
 
     async def _on_record(self, verdict: Verdict, text: str, kinds: list[str], relations: list[str], code: int) -> bytes:
-        await self.journalled([self._operation(verdict, text, kinds, relations)])
+        event = self._operation(verdict, text, kinds, relations)
+        await self.journalled([event])
         content = refusal(verdict, code)
-        self._record_client(f"{text}\n".encode())
-        self._record_head(code, [])
-        self._record_server(content)
+        self._record_asked(event.seq, text)
+        self.record(Kind.CONTENT, content, client=False)
+        self.record_status(code)
         return content
 
     def decided(self, point: KubernetesPoint) -> Verdict:
@@ -490,26 +494,23 @@ class KubernetesSession:
             content = bodies.canonical(asked.resolved)
         if secrets.concerns(asked.request) or b'"Secret"' in content:
             content = without_secrets(content, asked.request) if content else b""
-        request = asked.request
-        self._record_client(f"{request.method} {request.target} HTTP/1.1\r\n\r\n".encode() + content + b"\n")
+        self._record_asked(asked.seq, f"{asked.point}\n{asked.request.method} {asked.request.target}")
+        if content:
+            self.record(Kind.BODY, content, client=True)
 
-    def _record_client(self, data: bytes) -> None:
-        if self.session.recording is not None:
-            self.session.recording.client(data)
+    def _record_asked(self, seq: int, text: str) -> None:
+        self._seq = seq
+        self.record(Kind.REQUEST, json.dumps({"seq": seq, "text": text}).encode(), client=True)
 
-    def _record_head(self, code: int, headers: list[tuple[str, str]]) -> None:
-        self._record_server(f"HTTP/1.1 {code}\r\n\r\n".encode())
+    def record_status(self, code: int) -> None:
+        """The status of the answer to the request that is under way."""
+        self.record(Kind.STATUS, json.dumps({"seq": self._seq, "code": code}).encode(), client=False)
 
-    def _record_server(self, data: bytes) -> None:
-        if data and self.session.recording is not None:
-            self.session.recording.server(data)
-
-    def record(self, data: bytes, *, client: bool) -> None:
-        """A frame of an upgraded connection."""
-        if client:
-            self._record_client(data)
-        else:
-            self._record_server(data)
+    def record(self, kind: int, data: bytes, *, client: bool) -> None:
+        """A piece of either direction."""
+        recording = self.session.recording
+        if recording is not None and data:
+            (recording.client if client else recording.server)(pack(kind, data))
 
     # The session's end: `server.sessions.Live`.
 

@@ -38,6 +38,7 @@ from wicketgate_gateway.wire.kubernetes.channels import (
     Tunnel,
     WebSocketChannels,
 )
+from wicketgate_gateway.wire.kubernetes.record import Kind
 from wicketgate_gateway.wire.kubernetes.request import Request, RequestError
 from wicketgate_gateway.wire.kubernetes.status import status, warning
 
@@ -45,10 +46,7 @@ if TYPE_CHECKING:
     from wicketgate_gateway.session.kubernetes import KubernetesSession
     from wicketgate_gateway.session.kubernetes_request import Asked, Client
 
-RECORD = Struct(">BI")
-"""Before each recorded piece: its channel, and its length."""
-MARK = b"WGK1"
-"""Where the pieces begin in a recording, behind the request and the 101."""
+_STREAM = Struct(">I")
 MAX_PORTS = 64
 _OUTPUT = (Channel.STDOUT, Channel.STDERR)
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -134,6 +132,7 @@ async def _run(session: KubernetesSession, asked: Asked, handshake: _Handshake, 
         if far is None:
             code, content = refused
             outcome = "error"
+            session.record_status(int(code))
             if begun:
                 await _end(near, client, content)
             else:
@@ -141,8 +140,7 @@ async def _run(session: KubernetesSession, asked: Asked, handshake: _Handshake, 
             return
         if not begun:
             await client.upgrade(handshake.headers)
-        session.record(MARK, client=True)
-        session.record(MARK, client=False)
+        session.record_status(101)
         outcome, code = await _pump(session, near, far, upstream, client, mask)
     except UpstreamError as error:
         outcome = "lost"
@@ -246,7 +244,7 @@ async def _pump(
     result: list[Any] = []
 
     def keep(channel: Channel, data: bytes, *, mine: bool) -> None:
-        session.record(RECORD.pack(channel, len(data)) + data, client=mine)
+        session.record(channel, data, client=mine)
 
     async def inward() -> None:
         while True:
@@ -373,8 +371,7 @@ async def _forward(session: KubernetesSession, asked: Asked, handshake: _Handsha
         if approved is not None:
             told = [*told, ("Warning", warning(f"`{approved.handle}` was approved"))]
         await client.upgrade(told)
-        session.record(MARK, client=True)
-        session.record(MARK, client=False)
+        session.record_status(101)
         await _Ports(session, asked, upstream, client, Tunnel() if handshake.websocket else None).run()
         outcome = "ok"
     except UpstreamError as error:
@@ -498,7 +495,7 @@ class _Ports:
 
     def _keep(self, stream: int, data: bytes, *, mine: bool) -> None:
         if data:
-            self._session.record(RECORD.pack(stream % 251, len(data)) + data, client=mine)
+            self._session.record(Kind.PORT, _STREAM.pack(stream) + data, client=mine)
 
     async def _on(self, data: bytes) -> None:
         self._far.send(data)
