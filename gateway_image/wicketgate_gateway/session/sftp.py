@@ -260,7 +260,7 @@ class SftpChannel:
         handle = self._handles.get(request.handle)
         if handle is None:
             raise SftpDeniedError("no such handle", sftp.FAILURE)
-        if request.type == Type.FSETSTAT:
+        if request.type == Type.FSETSTAT and not (handle.writes and sftp.plain_attributes(request.attributes)):
             file = File(FileOperation.ATTRIBUTES, handle.path, await self._home_path())
             await self._allow([file], request, [handle.path])
         self._send(request, Pending(request.id))
@@ -276,7 +276,9 @@ class SftpChannel:
                 path = await self._resolve(first)
                 changes = request.flags & ~sftp.READ_FLAG
                 reads = request.flags & sftp.READ_FLAG
-                return [path], [(READ, path)] * bool(reads) + [(WRITE, path)] * bool(changes)
+                special = changes and not sftp.plain_attributes(request.attributes)
+                found = [(READ, path)] * bool(reads) + [(WRITE, path)] * bool(changes)
+                return [path], found + [(FileOperation.ATTRIBUTES, path)] * bool(special)
             case Type.OPENDIR | Type.STAT | Type.REALPATH:
                 path = await self._resolve(first)
                 return [path], [(READ, path)]
@@ -285,7 +287,8 @@ class SftpChannel:
                 return [path], [(READ, path)]
             case Type.MKDIR:
                 path = await self._resolve(first, follow=False)
-                return [path], [(WRITE, path)]
+                special = not sftp.plain_attributes(request.attributes)
+                return [path], [(WRITE, path)] + [(FileOperation.ATTRIBUTES, path)] * special
             case Type.REMOVE | Type.RMDIR:
                 path = await self._resolve(first, follow=False)
                 return [path], [(FileOperation.REMOVE, path)]

@@ -186,3 +186,16 @@ async def test_an_answer_to_nothing_ends_it() -> None:
     side.begin()
     side.guard.from_target(Kind.STDOUT, sftp.status(77, sftp.OK))
     assert side.failed
+
+
+async def test_special_bits_need_attributes(eventually: Eventually) -> None:
+    side = Side()
+    side.begin()
+    flags = sftp.WRITE_FLAG | sftp.CREATE_FLAG
+    side.ask(Type.OPEN, 1, "/open/x", rest=struct.pack(">III", flags, sftp.ATTR_MODE, 0o4755))
+    await eventually(lambda: any(kind == Type.HANDLE for kind, _ in side.came))
+    assert side.decided == ["sftp write /open/x; sftp attributes /open/x"]
+    side.ask(Type.FSETSTAT, 2, "h", rest=struct.pack(">II", sftp.ATTR_MODE, 0o644))
+    side.ask(Type.FSETSTAT, 3, "h", rest=struct.pack(">II", sftp.ATTR_MODE, 0o6755))
+    await eventually(lambda: side.status(3) is not None)
+    assert side.decided[1:] == ["sftp attributes /open/x"]

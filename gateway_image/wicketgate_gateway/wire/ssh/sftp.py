@@ -300,6 +300,20 @@ def data_length(payload: bytes) -> int:
     return length
 
 
+def plain_attributes(attributes: bytes) -> bool:
+    """Whether attributes are what anyone who writes a file gives it: size, times, and permissions without set-uid,
+    set-gid and sticky bits; no owner."""
+    if len(attributes) < 4:
+        return True
+    reader = _Reader(attributes)
+    flags = reader.u32()
+    if flags & (ATTR_IDS | ATTR_EXTENDED):
+        return False
+    if flags & ATTR_SIZE:
+        reader.u64()
+    return not flags & ATTR_MODE or not reader.u32() & 0o7000
+
+
 class _Reader:
     def __init__(self, data: bytes) -> None:
         self._data = data

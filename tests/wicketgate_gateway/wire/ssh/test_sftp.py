@@ -93,6 +93,16 @@ def test_unknown_extensions_are_not_offered() -> None:
         sftp.version(struct.pack(">I", 6))
 
 
+def test_attributes_that_come_with_writing() -> None:
+    plain = sftp.plain_attributes
+    assert plain(struct.pack(">I", 0))
+    assert plain(struct.pack(">IQIII", 13, 9, 0o100644, 1, 2))
+    assert not plain(struct.pack(">II", 4, 0o4755))
+    assert not plain(struct.pack(">II", 4, 0o2755))
+    assert not plain(struct.pack(">III", 2, 0, 0))
+    assert not plain(struct.pack(">II", 0x80000000, 0))
+
+
 def test_answers() -> None:
     name = struct.pack(">II", 1, 1) + s(b"/srv") + s(b"long") + NO_ATTRIBUTES
     assert sftp.read_name(name) == b"/srv"
