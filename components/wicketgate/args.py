@@ -123,6 +123,8 @@ class PolicyBundleArgs(TypedDict):
     """Object id per short name of a group."""
     bots: dict[str, dict[str, str]]
     """Per bot: `owner` and, where it has one, `expires`."""
+    target_kinds: NotRequired[dict[str, str]]
+    """The kind of each target: rules of another protocol are mistakes."""
     bot_object_ids: dict[str, pulumi.Input[str]]
     """Object id of the service principal per bot."""
     owner_object_ids: NotRequired[dict[str, pulumi.Input[str]]]

@@ -177,6 +177,7 @@ def _bundle(
             "group_object_ids": {n: g.object_id for n, g in groups.items()},
             "bots": {n: {"owner": b.owner, "expires": b.expires} for n, b in config.bots.items()},
             "bot_object_ids": {n: b.object_id for n, b in bots.items()},
+            "target_kinds": {n: t.kind for n, t in sorted(config.targets.items())},
             # Who answers for a bot counts where something may be held: then they must be known, and may not approve.
             "owner_object_ids": {n: _owner_id(b.owner) for n, b in sorted(config.bots.items())} if approvers else {},
             "approver_object_ids": approvers,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -201,3 +203,18 @@ def test_what_a_target_does_wrong(web: Any) -> None:
     for path, wanted in (("/hang-up", "target-lost"), ("/broken", "length-ambiguous")):
         status, body = code(web, path, target="masked-api")
         assert (status, json.loads(body)["code"]) == (502, wanted)
+
+
+def test_replayed(web: Any) -> None:
+    """`wicketgate replay` shows each request, the verdict on it, and its answer."""
+    assert code(web, "/orders/31")[0] == 200
+    session = next(op.session for op in reversed(web.operations()) if op.statement == "GET /orders/31")
+    web.recorded(session)
+    told = subprocess.run(
+        [sys.executable, "-m", "wicketgate_gateway.cli", "replay", session, "--json", "--state", str(web.state)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "GET /orders/31" in told.stdout
+    assert "200 OK" in told.stdout
+    assert '"web#1"' in told.stdout

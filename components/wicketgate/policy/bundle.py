@@ -32,10 +32,12 @@ def read_policies(
     approvers: Collection[str] | None = None,
     groups: Collection[str] | None = None,
     bots: Collection[str] | None = None,
+    kinds: Mapping[str, str] | None = None,
 ) -> dict[str, Policy]:
     """Read the named policy files of `folder`; raises DocumentError with the mistakes of all of them.
 
-    Where the known `approvers`, `groups` and `bots` are given, names beyond them are mistakes. Conditions are compiled
+    Where the known `approvers`, `groups` and `bots` are given, names beyond them are mistakes; where each target's kind
+    is, rules of another protocol are. Conditions are compiled
     where CEL's library is installed; the gateway does it in any case, and keeps the bundle before if one is wrong.
     """
     found: dict[str, Policy] = {}
@@ -52,6 +54,7 @@ def read_policies(
             problems += checks.condition_problems(policy, document)
         if approvers is not None:
             problems += checks.name_problems(policy, approvers=approvers, groups=groups, bots=bots, document=document)
+        problems += checks.kind_problems(policy, kinds or {}, document)
         if policy.policy != name:
             message = f"the policy in `{path.name}` calls itself `{policy.policy}`"
             problems.append(Problem(message, "let file name and `policy` agree", Where(str(path), 1), "policy"))
@@ -114,6 +117,7 @@ class PolicyBundle(pulumi.ComponentResource):
             approvers=args.get("approver_object_ids", {}),
             groups=args["group_object_ids"],
             bots=args["bot_object_ids"],
+            kinds=args.get("target_kinds", {}),
         )
         self._policies = policies
 

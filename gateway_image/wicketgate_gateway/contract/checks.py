@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from wicketgate_gateway.contract import yaml
 from wicketgate_gateway.contract.conditions import ConditionError, compile_expression
 from wicketgate_gateway.contract.errors import Problem
 from wicketgate_gateway.contract.policy import Policy
+from wicketgate_gateway.contract.targets import PROTOCOL_OF
 
 
 def condition_problems(policy: Policy, document: yaml.Document | None = None, at: yaml.Path = ()) -> list[Problem]:
@@ -49,6 +50,30 @@ def name_problems(
     if policy.subjects is not None:
         ask(iter(enumerate(policy.subjects.groups or ())), groups, "group", "subjects", "groups")
         ask(iter(enumerate(policy.subjects.bots or ())), bots, "bot", "subjects", "bots")
+    return problems
+
+
+def kind_problems(
+    policy: Policy, kinds: Mapping[str, str], document: yaml.Document | None = None, at: yaml.Path = ()
+) -> list[Problem]:
+    """The rules that speak of a protocol which none of the policy's targets has; `kinds` has each target's kind.
+
+    A policy that selects its targets by labels alone is about kinds that are not known here.
+    """
+    if isinstance(policy.targets, list):
+        about = {kinds[name] for name in policy.targets if name in kinds}
+    else:
+        about = {policy.targets.kind} if policy.targets.kind is not None else set[str]()
+    spoken = {PROTOCOL_OF[kind] for kind in about}
+    problems: list[Problem] = []
+    for i, rule in enumerate(policy.rules):
+        protocol = rule.match.protocol
+        # A command is one over SSH and in a pod.
+        if spoken and protocol not in spoken and not (protocol == "ssh" and "kubernetes" in spoken):
+            named = ", ".join(f"`{kind}`" for kind in sorted(about))
+            message = f"the rule speaks of `{protocol}`, and the policy's targets are of kind {named}"
+            path = ("rules", i, rule.effect, protocol)
+            problems.append(_problem(message, "write it in a policy of its own", path, document, at))
     return problems
 
 

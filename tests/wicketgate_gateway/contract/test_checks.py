@@ -1,4 +1,6 @@
-from wicketgate_gateway.contract import model, yaml
+import pytest
+
+from wicketgate_gateway.contract import checks, model, yaml
 from wicketgate_gateway.contract.checks import condition_problems, name_problems
 from wicketgate_gateway.contract.policy import Policy
 
@@ -32,3 +34,25 @@ def test_names_that_are_not_known():
     ]
     assert all(p.where and p.where.line for p in found)
     assert "known: none yet" in found[-1].remedy
+
+
+@pytest.mark.parametrize(
+    ("targets", "protocol", "wrong"),
+    [
+        ("[db]", "sql", False),
+        ("[db]", "http", True),
+        ("[db, api]", "http", False),
+        ("{kind: http}", "sql", True),
+        ("{labels: {a: b}}", "http", False),
+        ("[unknown]", "http", False),
+    ],
+)
+def test_rules_of_a_protocol_that_no_target_speaks(targets: str, protocol: str, wrong: bool) -> None:
+    """Told with the rule's own line."""
+    terms = {"sql": "{statements: read}", "http": "{methods: GET}"}[protocol]
+    text = f"policy: p\ntargets: {targets}\nrules:\n  - allow: {{{protocol}: {terms}}}\n"
+    document = yaml.parse(text, "p.yaml")
+    policy = model.validate(Policy, document)
+    found = checks.kind_problems(policy, {"db": "postgres", "api": "http"}, document)
+    assert bool(found) is wrong
+    assert all(problem.where is not None and problem.where.line == 4 for problem in found)
