@@ -26,9 +26,10 @@ from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.gateway import GatewayConfig
 from wicketgate_gateway.contract.targets import TargetKind
 from wicketgate_gateway.contract.verdict import Effect, Verdict
-from wicketgate_gateway.policy import http_trial, ssh_trial
+from wicketgate_gateway.policy import http_trial, kubernetes_trial, ssh_trial
 from wicketgate_gateway.policy.cases import catalogue_in
 from wicketgate_gateway.policy.http import UNREADABLE, HttpRule
+from wicketgate_gateway.policy.kubernetes import KubernetesRule
 from wicketgate_gateway.policy.load import PolicySet, load_bundle
 from wicketgate_gateway.policy.ssh import SshRule
 from wicketgate_gateway.policy.trial import Trial, policy_for
@@ -186,6 +187,11 @@ def _decide(trial: Trial | None, event: Operation, time: int) -> Verdict | None:
     if any(isinstance(rule.points, HttpRule) for rule in trial.policy.rules):
         # What was in headers and bodies the audit does not say: rules that look there cover nothing here.
         return http_trial.decide(trial.policy, event.statement, time / _SECONDS, body=UNREADABLE)
+    if any(isinstance(rule.points, KubernetesRule) for rule in trial.policy.rules):
+        try:
+            return kubernetes_trial.decide(trial.policy, event.statement, time / _SECONDS)[0]
+        except ValueError:  # a request that was refused since it could not be understood
+            return Verdict(Effect.DENY, event.rule, event.reason, code=event.code)
     decision = trial.decide(event.statement, time / _SECONDS)
     if decision.verdict.effect is Effect.DENY:
         trial.note(decision.statements)  # it may have been prepared then, whatever is decided now

@@ -16,12 +16,13 @@ from wicketgate_gateway.contract.policy import Policy
 from wicketgate_gateway.contract.targets import TargetKind
 from wicketgate_gateway.contract.verdict import Effect, Verdict
 from wicketgate_gateway.masking.plan import MaskPlan
-from wicketgate_gateway.policy import http_trial, ssh_trial
+from wicketgate_gateway.policy import http_trial, kubernetes_trial, ssh_trial
 from wicketgate_gateway.policy.cases import catalogue_in
 from wicketgate_gateway.policy.columns import result_columns
 from wicketgate_gateway.policy.engine import TargetPolicy
 from wicketgate_gateway.policy.explain import Explanation, explain
 from wicketgate_gateway.policy.http import UNREADABLE, HttpRule
+from wicketgate_gateway.policy.kubernetes import KubernetesRule
 from wicketgate_gateway.policy.load import PolicySet, load_bundle
 from wicketgate_gateway.policy.ssh import SshRule
 from wicketgate_gateway.policy.trial import Trial, bundle_of, kind_of, policy_for, stand_in
@@ -79,6 +80,9 @@ def simulate(
         return
     if any(isinstance(rule.points, SshRule) for rule in found.rules):
         _ssh(found, sql, _moment(at), json=json)
+        return
+    if any(isinstance(rule.points, KubernetesRule) for rule in found.rules):
+        _kubernetes(found, sql, _moment(at), json=json)
         return
     catalogue = None if schema is None else catalogue_in(schema)
     trial = Trial(found, catalogue)
@@ -175,6 +179,15 @@ def _ssh(policy: TargetPolicy, text: str, now: float | None, *, json: bool) -> N
     except ValueError as error:
         raise WicketgateError(str(error), code="usage", remedy="write it as the audit shows it") from None
     _pointed(verdict, [(point.kind, str(point)) for point in points], json=json)
+
+
+def _kubernetes(policy: TargetPolicy, text: str, now: float | None, *, json: bool) -> None:
+    """The same for a request to Kubernetes, written as the audit has it."""
+    try:
+        verdict, point = kubernetes_trial.decide(policy, text, now)
+    except ValueError as error:
+        raise WicketgateError(str(error), code="usage", remedy="write it as the audit shows it") from None
+    _pointed(verdict, [(point.kind, str(point))], json=json)
 
 
 def _pointed(verdict: Verdict, points: list[tuple[str, str]], *, json: bool) -> None:

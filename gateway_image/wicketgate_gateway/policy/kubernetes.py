@@ -26,6 +26,9 @@ ASSUMED: Final = object()
 """An object of which the best is assumed: what is denied even so need not be looked at."""
 
 
+_OPEN: Final = frozenset({"version", "api", "apis", "openapi", "healthz", "livez", "readyz"})
+
+
 @dataclass(frozen=True, slots=True)
 class KubernetesPoint:
     """A request as it will be forwarded. For a path that is no resource `path` is set, and `resource` empty."""
@@ -56,6 +59,12 @@ class KubernetesPoint:
         """The verb; `exec` and such for what opens streams."""
         sub = self.subresource
         return sub if sub in NAMED_ALONE else self.verb
+
+    @property
+    def discovers(self) -> bool:
+        """Whether it asks which resources, versions and schemas there are, or whether the API server is well: what
+        every client asks first. None of it is about an object, and it needs no rule."""
+        return self.verb in ("get", "head") and bool(self.path) and self.path.split("/")[1] in _OPEN
 
     @property
     def name_assumed(self) -> bool:

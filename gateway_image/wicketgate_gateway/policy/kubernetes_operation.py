@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from wicketgate_gateway.contract.verdict import Effect, Verdict
+from wicketgate_gateway.policy.engine import TargetPolicy
 from wicketgate_gateway.policy.kubernetes import UNKNOWN, KubernetesPoint
 from wicketgate_gateway.policy.ssh import Exec, ScriptText, Shell
 from wicketgate_gateway.wire.kubernetes.body import Body, checked_names, dry_run
@@ -47,6 +49,14 @@ def point_of(request: Request, body: Body | None, object_: Any = None, *, namesp
         dry_run=dry_run(request, body),
         namespaced=namespaced,
     )
+
+
+def decide(policy: TargetPolicy, point: KubernetesPoint, now: float | None = None) -> Verdict:
+    """The verdict on a request, for the gateway, `policy test`, `simulate` and `replay` alike."""
+    verdict = policy.decide_points([point], point.values(), str(point), now)
+    if verdict.code == "not-allowed" and point.discovers:
+        return Verdict(Effect.ALLOW, "builtin:discovery", record=policy.record.level.value)
+    return verdict
 
 
 def command_of(argv: tuple[str, ...], *, stdin: bool) -> Exec | ScriptText | Shell | None:

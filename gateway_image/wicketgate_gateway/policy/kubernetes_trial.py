@@ -20,6 +20,7 @@ from typing import Any
 
 from wicketgate_gateway.contract.kubernetes import VERBS
 from wicketgate_gateway.contract.verdict import Verdict
+from wicketgate_gateway.policy import kubernetes_operation
 from wicketgate_gateway.policy.engine import TargetPolicy
 from wicketgate_gateway.policy.kubernetes import KubernetesPoint
 from wicketgate_gateway.policy.kubernetes_operation import command_of
@@ -82,4 +83,4 @@ def _run(text: str) -> Any:
 def decide(policy: TargetPolicy, text: str, now: float | None = None) -> tuple[Verdict, KubernetesPoint]:
     """The verdict on an operation, and what it was understood as. Raises ValueError."""
     point = point_of(text)
-    return policy.decide_points([point], point.values(), str(point), now), point
+    return kubernetes_operation.decide(policy, point, now), point

@@ -25,7 +25,7 @@ from wicketgate_gateway.contract.verdict import Effect, Verdict
 from wicketgate_gateway.masking import kubernetes as secrets
 from wicketgate_gateway.masking.redactor import Redactor
 from wicketgate_gateway.policy.kubernetes import ASSUMED, UNKNOWN, KubernetesPoint
-from wicketgate_gateway.policy.kubernetes_operation import point_of
+from wicketgate_gateway.policy.kubernetes_operation import decide, point_of
 from wicketgate_gateway.session.kubernetes_answers import (
     JSON,
     Lines,
@@ -38,7 +38,7 @@ from wicketgate_gateway.session.kubernetes_answers import (
     told,
     without_secrets,
 )
-from wicketgate_gateway.session.kubernetes_discovery import Discovery, is_discovery
+from wicketgate_gateway.session.kubernetes_discovery import Discovery
 from wicketgate_gateway.session.kubernetes_hold import Approved, ask, canonical, parsed
 from wicketgate_gateway.session.kubernetes_request import Asked, Client, Refused
 from wicketgate_gateway.session.kubernetes_upstream import Upstream, UpstreamError
@@ -153,7 +153,7 @@ class KubernetesSession:
         unknown = point.object is UNKNOWN and (opaque or self._reads_objects())
         # Of what is not allowed whatever the object is, no dry run is asked.
         first = replace(point, object=ASSUMED) if unknown else point
-        asked = Asked(head, request, body, point, self._decide(first, request), raw=raw)
+        asked = Asked(head, request, body, point, self._decide(first), raw=raw)
         if namespaced is None and asked.verdict.effect is not Effect.DENY:
             asked.verdict = no_such(request)
         if asked.verdict.effect is Effect.DENY:
@@ -164,7 +164,7 @@ class KubernetesSession:
                 return found
             asked.resolved = found
             asked.point = point_of(request, body, found, namespaced=namespaced is not False)
-            asked.verdict = self._decide(asked.point, request)
+            asked.verdict = self._decide(asked.point)
         written = asked.resolved if opaque else body.value if body is not None else None
         if secrets.holds_masked(written):
             raise RequestError(
@@ -186,15 +186,11 @@ class KubernetesSession:
         if "upgrade" in head.listed("connection") and not request.connects:
             raise RequestError("this cannot be upgraded", code="upgrade-refused")
 
-    def _decide(self, point: KubernetesPoint, request: Request) -> Verdict:
+    def _decide(self, point: KubernetesPoint) -> Verdict:
         trouble = self.session.recording_trouble()
         if trouble is not None:
             return trouble
-        policy = self.session.policy
-        verdict = policy.decide_points([point], point.values(), str(point))
-        if verdict.code == "not-allowed" and is_discovery(request):
-            return Verdict(Effect.ALLOW, "builtin:discovery", record=policy.record.level.value)
-        return verdict
+        return decide(self.session.policy, point)
 
     def _rules(self) -> list[Any]:
         return [rule for rule in self.session.policy.rules if rule.points is not None]
@@ -415,7 +411,7 @@ class KubernetesSession:
         """The verdict on a part of an operation that is under way, by the policy in force."""
         self.session.refresh()
         trouble = self.session.recording_trouble()
-        return trouble or self.session.policy.decide_points([point], point.values(), str(point))
+        return trouble or decide(self.session.policy, point)
 
     async def noted(self, verdict: Verdict, point: KubernetesPoint) -> None:
         """Put that verdict on record."""

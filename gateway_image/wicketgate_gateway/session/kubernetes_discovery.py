@@ -2,7 +2,7 @@
 
 How this works: two requests for the aggregated discovery document (k8s.io/api/apidiscovery/v2). A resource that is not
 in it is asked for anew, but not more often than every `AGAIN_SECONDS`, so that new kinds come in soon, and nobody makes
-the gateway ask and ask. What every client asks first is no object's, and needs no rule.
+the gateway ask and ask.
 """
 
 from __future__ import annotations
@@ -16,18 +16,10 @@ from wicketgate_gateway.wire.kubernetes.request import Request
 KEPT_SECONDS: Final = 300.0
 AGAIN_SECONDS: Final = 10.0
 _FORM: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-_OPEN: Final = ("version", "api", "apis", "openapi", "healthz", "livez", "readyz")
 
 Fetch = Callable[..., Awaitable[Any]]
 Key = tuple[str, str, str]
 """Group, version, and resource or resource/subresource."""
-
-
-def is_discovery(request: Request) -> bool:
-    """Whether it asks which resources, versions and schemas there are, or whether the API server is well."""
-    if request.resource or request.method not in ("GET", "HEAD"):
-        return False
-    return bool(request.segments) and request.segments[0] in _OPEN
 
 
 class Discovery:

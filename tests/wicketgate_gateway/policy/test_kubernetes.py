@@ -116,3 +116,17 @@ def test_points_are_said() -> None:
     said = str(compile_terms(KubernetesTerms.model_validate({"verbs": "read", "resources": "pods", "namespaces": "a"})))
     assert said == "`read` `pods` in `a`"
     assert not compile_terms(KubernetesTerms.model_validate({"verbs": "*"})).covers(object())
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/api", True), ("/apis", True), ("/apis/apps/v1", True), ("/openapi/v3/apis/apps/v1", True),
+        ("/version", True), ("/readyz", True), ("/metrics", False), ("/", False), ("/logs", False),
+        ("/debug/pprof", False), ("/apiserver", False), ("", False),
+    ],
+)  # fmt: skip
+def test_what_every_client_asks_first_needs_no_rule(path: str, expected: bool) -> None:
+    """Only by reading."""
+    assert KubernetesPoint("get", path=path).discovers is expected
+    assert not KubernetesPoint("post", path=path).discovers

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from wicketgate_gateway.session.kubernetes_discovery import Discovery, is_discovery
+from wicketgate_gateway.session.kubernetes_discovery import Discovery
 from wicketgate_gateway.wire.kubernetes.request import understand
 
 
@@ -43,17 +43,3 @@ async def test_what_there_is() -> None:
     now = 400.0
     await discovery.namespaced(new, fetch)
     assert asked == 6
-
-
-@pytest.mark.parametrize(
-    ("target", "expected"),
-    [
-        ("/api", True), ("/apis", True), ("/apis/apps/v1", True), ("/openapi/v3/apis/apps/v1", True),
-        ("/version", True), ("/readyz", True),
-        ("/metrics", False), ("/", False), ("/logs", False), ("/api/v1/pods", False), ("/debug/pprof", False),
-    ],
-)  # fmt: skip
-def test_what_every_client_asks_first(target: str, expected: bool) -> None:
-    """Is about no object."""
-    assert is_discovery(understand("GET", target)) is expected
-    assert not is_discovery(understand("POST", target))
