@@ -30,7 +30,9 @@ class World:
             targets={"orders-db": target, "api": GatewayTarget(kind=TargetKind.HTTP, agent="eu")},
             limits=SimpleNamespace(sessions=1, groups_cache="60s"),
         )
-        gate: Any = SimpleNamespace(policies=lambda: decider.set, catalogue=lambda _: None, journal=self)
+        gate: Any = SimpleNamespace(
+            policies=lambda: decider.set, catalogue=lambda _: None, journal=self, mask_key=b"k" * 32
+        )
         self.sessions = Sessions(config, gate, self, self)  # pyright: ignore[reportArgumentType]
 
     def submit(self, events: Any, release: Any = None) -> None:
