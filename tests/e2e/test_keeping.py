@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.running import POLICY
 from wicketgate_gateway.cli import main
 
 pytestmark = pytest.mark.slow
@@ -111,3 +112,18 @@ def test_a_gateways_life_is_kept(
     kinds = {found["kind"] for found in json.loads(out)["findings"]}
     assert code == main.INCOMPLETE
     assert {"cut", "rolled-back"} <= kinds
+
+
+def test_requests_alone_are_recorded_where_the_policy_says_so(
+    make_gateway: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway = make_gateway(policies=[{**POLICY, "record": {"level": "requests"}}])
+    assert "Ann" in gateway.psql("SELECT name FROM customers WHERE id = 1").stdout
+    session = gateway.operations()[-1].session
+    everything = gateway.recorded(session)
+    assert b"SELECT name FROM customers" in everything
+    assert b"Ann" not in everything
+    code, told = run(capsys, "replay", session, "--state", str(gateway.state))
+    assert code == 0
+    assert "SELECT name FROM customers" in told
+    assert "answers are not recorded" in told

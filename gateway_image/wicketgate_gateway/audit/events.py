@@ -37,6 +37,8 @@ class SessionStarted(Event, frozen=True, kw_only=True, tag="session-started"):
     """Digest of the bundle at the start."""
     client: str = ""
     """What the client calls itself (application_name)."""
+    record: str = "full"
+    """How much is recorded: `full`, or `requests` (no answers)."""
 
 
 class SessionRefused(Event, frozen=True, kw_only=True, tag="session-refused"):

@@ -17,9 +17,10 @@ from wicketgate_gateway.cli import output, render
 from wicketgate_gateway.cli.state import Place
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.recording import values
+from wicketgate_gateway.recording.conversations import reader_of
 from wicketgate_gateway.recording.objects import at_hand
 from wicketgate_gateway.recording.reader import Recording
-from wicketgate_gateway.recording.replay import Answered, Asked, Conversation, Step
+from wicketgate_gateway.recording.replay import Answered, Asked, Output, Step
 
 _ROWS = 1_000_000
 _AROUND = 60
@@ -52,6 +53,10 @@ def where(step: Step, text: str) -> tuple[str, str] | None:
                     for letter in "MDH":
                         if has(report.get(letter)):
                             return kind, report[letter]
+        case Output():
+            shown = step.data.decode("utf-8", "replace")
+            if has(shown):
+                return step.stream, shown
         case _:
             pass
     return None
@@ -154,7 +159,7 @@ def search_one(recordings: Path, row: SessionRow, text: str) -> Iterator[dict[st
             raise
         if not may_hold(recording, text):
             return
-        conversation = Conversation(max_rows=_ROWS)
+        conversation = reader_of(started, tuple, max_rows=_ROWS)
 
         def steps() -> Iterator[Step]:
             for record in recording.records():

@@ -21,12 +21,10 @@ from wicketgate_gateway.cli.main import INCOMPLETE
 from wicketgate_gateway.cli.sessions import describe, state_of
 from wicketgate_gateway.cli.state import Place, gateway_runs
 from wicketgate_gateway.contract.errors import WicketgateError
-from wicketgate_gateway.recording.http_replay import HttpConversation
-from wicketgate_gateway.recording.kubernetes_replay import KubernetesConversation
+from wicketgate_gateway.recording.conversations import reader_of
 from wicketgate_gateway.recording.objects import at_hand
 from wicketgate_gateway.recording.reader import Recording, check_closed
-from wicketgate_gateway.recording.replay import DEFAULT_ROWS, Conversation, Step
-from wicketgate_gateway.recording.ssh_replay import SshConversation
+from wicketgate_gateway.recording.replay import DEFAULT_ROWS, Step
 from wicketgate_gateway.store.base import Connection
 
 _ALL_ROWS = 1_000_000
@@ -131,11 +129,7 @@ class _Source:
         self._follow = follow
         self._recording = Recording(recordings, self._session)
         self._after = (0, 0)
-        readers = {"ssh": SshConversation, "http": HttpConversation, "kubernetes": KubernetesConversation}
-        reader = readers.get(row.started.protocol)
-        self._conversation = (
-            reader(self._operations) if reader is not None else Conversation(self._operations, max_rows=max_rows)
-        )
+        self._conversation = reader_of(row.started, self._operations, max_rows=max_rows)
 
     def _operations(self) -> list[Operation]:
         if self._follow:

@@ -344,6 +344,9 @@ class RecordLevel(StrEnum):
 
     FULL = "full"
     """Everything both sides sent, as masked."""
+    REQUESTS = "requests"
+    """What the bot sent, with verdicts and outcomes, and nothing of what targets answered. Where several policies apply
+    to a session, `full` in one of them holds."""
 
 
 class Record(Model):
@@ -362,11 +365,13 @@ class Subjects(Terms):
     """Groups of bots, by the stack's names."""
     bots: Annotated[list[Name], BeforeValidator(listed)] | None = None
     """Bots, by the stack's names."""
+    roles: Strings | None = None
+    """App roles of the gateway's registration: whoever's token carries one (`Bot.Connect`: every bot)."""
 
     @model_validator(mode="after")
     def _someone(self) -> Self:
-        if not self.groups and not self.bots:
-            raise ValueError("needs `groups` or `bots`")
+        if not self.groups and not self.bots and not self.roles:
+            raise ValueError("needs `groups`, `bots` or `roles`")
         return self
 
 

@@ -11,7 +11,7 @@ from wicketgate_gateway.contract import model, yaml
 from wicketgate_gateway.contract.errors import DocumentError, Problem
 from wicketgate_gateway.contract.gateway import GatewayTarget
 from wicketgate_gateway.contract.identity import Principal, PrincipalKind
-from wicketgate_gateway.contract.policy import Bundle, BundledPolicy, Untraceable
+from wicketgate_gateway.contract.policy import Bundle, BundledPolicy, RecordLevel, Untraceable
 from wicketgate_gateway.contract.values import seconds
 from wicketgate_gateway.masking.masks import Masks
 from wicketgate_gateway.policy.compile import CompiledRule, compile_policy
@@ -52,6 +52,7 @@ class PolicySet:
         key = (
             principal.object_id,
             principal.groups,
+            principal.roles,
             target_name,
             target.kind,
             tuple(sorted(target.labels.items())),
@@ -85,7 +86,7 @@ class PolicySet:
             [policy.policy for policy in policies],
             [rule for policy in policies for rule in self._rules[policy.policy]],
             masks,
-            Record(policies[0].record.level, max(seconds(policy.record.keep) for policy in policies)),
+            Record(_level(policies), max(seconds(policy.record.keep) for policy in policies)),
             Subject(bot.name if bot else "", tuple(sorted(names)), target_name, target.labels),
             self.digest,
             cache=cache,
@@ -109,8 +110,14 @@ class PolicySet:
         return found
 
 
+def _level(policies: list[BundledPolicy]) -> RecordLevel:
+    return RecordLevel.FULL if any(p.record.level is RecordLevel.FULL for p in policies) else RecordLevel.REQUESTS
+
+
 def _applies(policy: BundledPolicy, principal: Principal) -> bool:
-    return principal.object_id in policy.bots or not principal.groups.isdisjoint(policy.groups)
+    if principal.object_id in policy.bots or not principal.groups.isdisjoint(policy.groups):
+        return True
+    return policy.subjects is not None and not principal.roles.isdisjoint(policy.subjects.roles or ())
 
 
 def _ambiguous_groups(bundle: Bundle, document: yaml.Document | None) -> list[Problem]:

@@ -79,6 +79,8 @@ class SessionRecording:
         """Why nothing can be recorded at the moment: the session must refuse statements. None while all is well."""
         self.on_drained: Callable[[], None] | None = None
         """Called on the loop when the session is no longer `backlogged`, if it was asked and was."""
+        self.answers = started.record == "full"
+        """Whether what the client is sent is recorded, too."""
         self.finished = False
         self._recorder = recorder
         self._records: _Records = []
@@ -101,6 +103,8 @@ class SessionRecording:
 
     def server(self, data: bytes) -> None:
         """Record what the client is sent, after masking."""
+        if not self.answers:
+            return
         if self._marked and self._size < _CALM_BYTES and type(data) is bytes and not self.finished:
             self._records.append((SERVER, time_ns(), data))
             self._size += len(data)

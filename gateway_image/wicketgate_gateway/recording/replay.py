@@ -131,9 +131,17 @@ class _Waiting:
 
 
 class Conversation:
-    """Turns records into steps. `more` gives the session's next operations in order, none when there are none yet."""
+    """Turns records into steps. `more` gives the session's next operations in order, none when there are none yet;
+    `answers` says whether what the client was sent is recorded, too."""
 
-    def __init__(self, more: Callable[[], Sequence[Operation]] = tuple, *, max_rows: int = DEFAULT_ROWS) -> None:
+    def __init__(
+        self,
+        more: Callable[[], Sequence[Operation]] = tuple,
+        *,
+        max_rows: int = DEFAULT_ROWS,
+        answers: bool = True,
+    ) -> None:
+        self._answers = answers
         self._more = more
         self._unmatched: deque[Operation] = deque()
         self._passed: list[Operation] = []
@@ -158,6 +166,8 @@ class Conversation:
                 self._client.feed(record.data)
                 while (event := self._client.next()) is not None:
                     yield from self._sent(event, record.time)
+                if not self._answers:
+                    self._waiting.clear()
             elif not client and self._server is not None:
                 self._server.feed(record.data)
                 for kind, body in self._server:
@@ -172,6 +182,9 @@ class Conversation:
 
     def finish(self) -> Iterator[Step]:
         """What the recording's end leaves unanswered."""
+        if not self._answers:
+            yield Note(self._last_client, "answers are not recorded here: the policy says `record: {level: requests}`")
+            return
         for waiting in self._waiting:
             if waiting.asked is not None:
                 result = self._result or Answered(waiting.asked.number, self._last_client)

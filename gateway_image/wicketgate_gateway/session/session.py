@@ -21,6 +21,7 @@ from wicketgate_gateway.contract.catalogue import Catalogue
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.gateway import GatewayTarget
 from wicketgate_gateway.contract.identity import Principal
+from wicketgate_gateway.contract.policy import RecordLevel
 from wicketgate_gateway.contract.verdict import Effect, Verdict
 from wicketgate_gateway.masking.detectors import Detecting, DetectorError, detecting
 from wicketgate_gateway.masking.hiding import hide
@@ -181,6 +182,8 @@ class Session:
         if policy is not getattr(self, "policy", None):
             self.detecting = self._detecting(policy)
         self._set, self._catalogue, self.policy = current, catalogue, policy
+        if self.recording is not None and policy.record.level is RecordLevel.FULL:
+            self.recording.answers = True  # from now on; what was recorded before stays as it is
         self._stamp = policy.stamp() if policy.timed else ()
         self.facts = SessionFacts(self.search_path, catalogue, self.prepared, self.cursors)
         self.epoch += 1
@@ -224,6 +227,7 @@ class Session:
             groups=sorted(principal.groups),
             policy=self.policy.digest,
             client=opening.client,
+            record=self.policy.record.level.value,
         )
         self.recording = self.gate.recorder.start(event)
         return event

@@ -11,9 +11,10 @@ from wicketgate_gateway.audit import query
 from wicketgate_gateway.audit.events import Operation
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.recording import values
+from wicketgate_gateway.recording.conversations import reader_of
 from wicketgate_gateway.recording.objects import at_hand
 from wicketgate_gateway.recording.reader import Recording, check_closed
-from wicketgate_gateway.recording.replay import Answered, Asked, Conversation, Note, Output, Step
+from wicketgate_gateway.recording.replay import Answered, Asked, Note, Output, Step
 from wicketgate_gateway.store.base import FAILURES
 from wicketgate_gateway.store.place import open_reader
 
@@ -54,7 +55,7 @@ class Steps:
         finally:
             connection.close()
         given = iter([operations])
-        conversation = Conversation(lambda: next(given, []), max_rows=ROWS)
+        conversation = reader_of(row.started, lambda: next(given, []), max_rows=ROWS)
         steps: list[dict[str, Any]] = []
         problems: list[str] = []
         with at_hand(self._state / "recordings", row.started.session) as folder:

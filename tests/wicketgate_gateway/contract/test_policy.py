@@ -80,7 +80,7 @@ WRONG = {
     HEAD + "during: {days: mon, zone: Mars/Base}\n" + "rules: [{allow: {sql: {statements: read}}}]": "not a time zone",
     HEAD + "during: {days: mon, zone: ../../etc/x}\n" + "rules: [{allow: {sql: {statements: read}}}]": "not a time",
     HEAD + "during: []\n" + "rules: [{allow: {sql: {statements: read}}}]": "at least 1 item",
-    HEAD + "subjects: {}\n" + "rules: [{allow: {sql: {statements: read}}}]": "needs `groups` or `bots`",
+    HEAD + "subjects: {}\n" + "rules: [{allow: {sql: {statements: read}}}]": "needs `groups`, `bots` or `roles`",
     # What is left blank would not limit the rule.
     HEAD + "rules: [{allow: {sql: {statements: read}, during: }}]": "`during` has no value",
     HEAD + "rules: [{allow: {sql: {statements: read, relations: }}}]": "`relations` has no value",

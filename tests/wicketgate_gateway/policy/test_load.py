@@ -15,9 +15,11 @@ from wicketgate_gateway.contract.policy import (
     MaskMethod,
     Match,
     Record,
+    RecordLevel,
     Rule,
     SqlTerms,
     StatementClass,
+    Subjects,
     TargetSelector,
 )
 from wicketgate_gateway.policy.engine import decide_text
@@ -237,3 +239,20 @@ class TestStore:
         os.utime(path, ns=(1, 1))
         assert store.refresh() is False
         assert store.current is first
+
+
+def test_a_role_in_the_token_is_a_subject_too() -> None:
+    everyone = policy("all-bots", "read", groups={}, subjects=Subjects(roles=["Bot.Connect"]))
+    policies = PolicySet(bundle(everyone))
+    assert policies.for_principal(bot(groups=frozenset(), roles=frozenset({"Bot.Connect"})), "orders-db", TARGET)
+    for roles in (frozenset(), frozenset({"Agent.Connect"})):
+        assert policies.for_principal(bot(groups=frozenset(), roles=roles), "orders-db", TARGET) is None
+
+
+def test_full_recording_in_one_policy_holds_for_all() -> None:
+    some, all_ = Record(level=RecordLevel.REQUESTS), Record(level=RecordLevel.FULL)
+    for levels, level in (((some, some), "requests"), ((some, all_), "full"), ((all_, some), "full")):
+        policies = [policy(f"p{i}", "read", record=record) for i, record in enumerate(levels)]
+        found = PolicySet(bundle(*policies)).for_principal(bot(), "orders-db", TARGET)
+        assert found is not None
+        assert found.record.level.value == level
