@@ -232,6 +232,10 @@ class SshRunning(Running):
         path.write_text(json.dumps(config))
         return path
 
+    def known_hosts(self) -> str:
+        """The line of known_hosts that `wicketgate ssh-config` wrote."""
+        return (self.ssh_folder() / "known_hosts").read_text()
+
     def ssh_folder(self, name: str = "bot") -> Path:
         """What `wicketgate ssh-config` wrote for a bot."""
         folder = self.folder / f"ssh-{name}"

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncssh
 import pytest
 
 from tests.running import DBA
 from tests.ssh import POLICY, SshRunning, owned
-from wicketgate_gateway.approvals.model import Choice, Request, State
+from wicketgate_gateway.approvals.model import Choice, Request, Scope, State
 from wicketgate_gateway.approvals.service import Approvals, groups_to_check
 from wicketgate_gateway.approvals.store import open_store
 from wicketgate_gateway.contract.identity import Principal, PrincipalKind
@@ -204,3 +205,86 @@ def test_the_replay(gateway: SshRunning, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in cast.read_text().splitlines()]
     assert lines[0]["version"] == 3
     assert any(line[1] == "o" and "shown-in-the-replay" in line[2] for line in lines[1:])
+
+
+def test_a_kill_ends_the_session_and_what_runs(make_ssh_gateway: Callable[..., SshRunning], tmp_path: Path) -> None:
+    (tmp_path / "url").write_text(f"sqlite+aiosqlite:///{tmp_path}/control.db")
+    gateway = make_ssh_gateway(policies=[POLICY], control=tmp_path / "url")
+    process = subprocess.Popen(
+        ["ssh", *gateway.options(), "web-1", "sleep 95.125"],
+        env=gateway.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    gateway.wait(lambda: runs("sleep 95.125"), 30)
+
+    async def kill() -> None:
+        store = await open_store((tmp_path / "url").read_text())
+        await store.kill(Scope.ALL, "", by="Dana", by_id=DANA, reason="enough")
+        await store.close()
+
+    asyncio.run(kill())
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 255
+    assert b"Dana" in said
+    assert b"enough" in said
+    gateway.wait(lambda: not runs("sleep 95.125"))
+    again = gateway.ssh("uname", "-a")
+    assert again.returncode == 255
+    assert b"cut off by Dana" in again.stderr
+
+
+def test_forwarding_that_a_rule_names(make_ssh_gateway: Callable[..., SshRunning]) -> None:
+    gateway = make_ssh_gateway(policies=[POLICY])
+    assert gateway.sshd is not None
+    port = gateway.sshd.port
+    rule = {"allow": {"ssh": {"forward": [f"127.0.0.1:{port}"]}}}
+    gateway.write_policies({**POLICY, "rules": [*POLICY["rules"], rule]})
+
+    def banner(where: int) -> bytes:
+        with subprocess.Popen(
+            ["ssh", *gateway.options(), "-W", f"127.0.0.1:{where}", "web-1"],
+            env=gateway.environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            assert process.stdout is not None
+            said = process.stdout.readline()
+            process.terminate()
+            return said
+
+    gateway.wait(lambda: banner(port).startswith(b"SSH-2.0-OpenSSH"), 30)
+    assert banner(1) == b""
+    assert gateway.operations()[-1].effect == "deny"
+
+
+def test_asyncssh_as_a_client(gateway: SshRunning) -> None:
+    async def run() -> Any:
+        known = asyncssh.import_known_hosts(gateway.known_hosts())
+        async with await asyncssh.connect(
+            "localhost",
+            gateway.ports["ssh"],
+            config=None,
+            username="web-1",
+            password=gateway.cloud.bot_token(),
+            known_hosts=known,
+            client_keys=None,
+            agent_path=None,
+        ) as connection:
+            return await connection.run("echo hello", check=True)
+
+    assert asyncio.run(run()).stdout == "hello\n"
+
+
+def runs(command: str) -> bool:
+    """Whether a process with this command line runs on this machine (the target)."""
+    wanted = command.replace(" ", "\0").encode() + b"\0"
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if path.read_bytes() == wanted:
+                return True
+        except OSError:
+            continue
+    return False

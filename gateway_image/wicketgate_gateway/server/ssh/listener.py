@@ -165,7 +165,8 @@ class SshListener:
         live = SshSession(session, stream, registry.agents.open, on_over=lambda: self._over(live))
         self._sessions[session.id] = (mux, live)
         self._empty.clear()
-        registry.add(live, live.cut)
+        # Ending it kills what runs; to cut it first would leave the client without the reason.
+        registry.add(live, _cancelled_by_its_end)
         stream.send_control(Opened(parameters={"session": session.id}))
 
     def _over(self, live: SshSession) -> None:
@@ -190,3 +191,6 @@ class SshListener:
 
 
 def _nothing(_: object) -> None: ...
+
+
+def _cancelled_by_its_end() -> None: ...
