@@ -18,10 +18,16 @@ from typing import Any
 import pytest
 
 from tests.clusters import DBA, TARGET, KubeRunning, kube_in
-from wicketgate_gateway.approvals.model import Choice, State
+from wicketgate_gateway.approvals.model import Choice, Scope, State
 from wicketgate_gateway.approvals.service import Approvals, groups_to_check
 from wicketgate_gateway.approvals.store import open_store
-from wicketgate_gateway.audit.events import Operation, OperationFinished, SessionStarted
+from wicketgate_gateway.audit.events import (
+    Operation,
+    OperationFinished,
+    SessionEnded,
+    SessionKilled,
+    SessionStarted,
+)
 from wicketgate_gateway.contract.identity import Principal, PrincipalKind
 from wicketgate_gateway.policy.load import PolicyStore
 
@@ -140,6 +146,37 @@ def test_a_deletion_is_held_with_its_diff_and_runs_once_it_is_approved(
     kube.kubectl("create", "configmap", "held-1", "--from-literal=a=b")
     assert "TooManyRequests" in kube.kubectl("delete", "configmap", "held-1").stderr
     assert newest(kube, "delete configmaps held-1").effect == "hold"
+
+
+@both
+def test_a_watch_streams_until_it_is_cut_off(kube: KubeRunning, older: bool) -> None:
+    """Each event as it comes; a kill ends it at once, on record."""
+    name = f"watched-{int(older)}"
+    process = subprocess.Popen(
+        kube.command("get", "configmaps", "-w", "-o", "name", older=older), stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        while "settings" not in process.stdout.readline():
+            pass
+        kube.cluster.kubectl("-n", "shop", "create", "configmap", name)
+        while name not in process.stdout.readline():
+            pass
+        session = newest(kube, "watch configmaps in shop").session
+
+        async def kill() -> None:
+            store = await open_store(f"sqlite+aiosqlite:///{kube.state}/control.db")
+            try:
+                await store.kill(Scope.SESSION, session, by="Ann", by_id="60000000-0000-4000-8000-000000000001")
+            finally:
+                await store.close()
+
+        asyncio.run(kill())
+        kube.wait(lambda: any(isinstance(e, SessionKilled) and e.session == session for e in kube.events()))
+        kube.wait(lambda: any(isinstance(e, SessionEnded) and e.session == session for e in kube.events()))
+    finally:
+        process.kill()
+        process.wait(10)
 
 
 def test_impersonation_is_not_for_bots(kube: KubeRunning) -> None:

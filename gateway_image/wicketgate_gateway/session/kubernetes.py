@@ -24,6 +24,7 @@ from wicketgate_gateway.contract.identity import Principal
 from wicketgate_gateway.contract.verdict import Effect, Verdict
 from wicketgate_gateway.masking import kubernetes as secrets
 from wicketgate_gateway.masking.redactor import Redactor
+from wicketgate_gateway.policy.engine import TargetPolicy
 from wicketgate_gateway.policy.kubernetes import ASSUMED, UNKNOWN, KubernetesPoint
 from wicketgate_gateway.policy.kubernetes_operation import decide, point_of
 from wicketgate_gateway.session.kubernetes_answers import (
@@ -76,6 +77,7 @@ class KubernetesSession:
         self.busy = False
         self._open_stream = open_stream
         self._discovery = discovery
+        self._revealing: tuple[TargetPolicy, TargetPolicy | None] | None = None
         self._seq = 0
         self._masks: tuple[object, Masking] | None = None
         self._upstream: Upstream | None = None
@@ -199,10 +201,13 @@ class KubernetesSession:
         return any(getattr(rule.points, "reads_object", False) for rule in self._rules())
 
     def _reveals(self, point: KubernetesPoint) -> bool:
-        return any(
-            rule.effect is Effect.ALLOW and getattr(rule.points, "reveals", False) and rule.points.covers(point)
-            for rule in self._rules()
-        )
+        """Whether values of Secrets may come back: by rules that say so, under their own conditions and times."""
+        policy = self.session.policy
+        if self._revealing is None or self._revealing[0] is not policy:
+            rules = [r for r in self._rules() if r.effect is Effect.ALLOW and getattr(r.points, "reveals", False)]
+            self._revealing = (policy, policy.with_rules(rules) if rules else None)
+        revealing = self._revealing[1]
+        return revealing is not None and decide(revealing, point).effect is Effect.ALLOW
 
     # The way to the API server.
 
@@ -427,7 +432,9 @@ class KubernetesSession:
             value = asked.resolved
         if value is None or secrets.concerns(asked.request):
             return f"{asked.point}{more}"
-        return f"{asked.point}{more}\n{bodies.canonical(value).decode()}"
+        text = f"{asked.point}{more}\n{bodies.canonical(value).decode()}"
+        detecting = self._masking().detecting
+        return text if detecting is None else detecting.shown(text)
 
     def _operation(self, verdict: Verdict, text: str, kinds: list[str], relations: list[str]) -> Operation:
         session = self.session

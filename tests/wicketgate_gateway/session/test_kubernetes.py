@@ -27,6 +27,18 @@ POLICY = {
         {"allow": {"kubernetes": {"verbs": "read", "resources": ["pods", "secrets"], "namespaces": "a"}}},
         {"allow": {"kubernetes": {"verbs": ["create", "patch"], "resources": "pods", "namespaces": "a"}}},
         {"deny": {"kubernetes": {"pod": "host-namespaces"}}},
+        {
+            "allow": {
+                "kubernetes": {
+                    "verbs": "get",
+                    "resources": "secrets",
+                    "namespaces": "a",
+                    "names": "open*",
+                    "reveal": True,
+                },
+                "when": "op.name != 'open-not'",
+            }
+        },
     ],
 }
 POD = {"kind": "Pod", "metadata": {"name": "x", "namespace": "a"}, "spec": {"containers": []}}
@@ -137,6 +149,16 @@ async def test_what_is_allowed_goes_out_once_it_is_on_record(made: Any) -> None:
     assert b"canary" not in caller.content
     assert [one[1] for one in api.asked] == ["/api", "/apis", path]
     assert [e.effect for e in events if isinstance(e, Operation)] == ["allow"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("name", "shown"), [("open-1", True), ("open-not", False), ("x", False)])
+async def test_values_come_back_only_where_a_rule_reveals_them(made: Any, name: str, shown: bool) -> None:
+    """And only while its condition holds."""
+    session, api, _ = made
+    path = f"/api/v1/namespaces/a/secrets/{name}"
+    api.answers["GET", path] = {"kind": "Secret", "data": {"k": "canary"}}
+    assert (b"canary" in (await ask(session, f"GET {path}")).content) is shown
 
 
 @pytest.mark.anyio
