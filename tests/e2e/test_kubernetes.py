@@ -32,6 +32,7 @@ from wicketgate_gateway.contract.identity import Principal, PrincipalKind
 from wicketgate_gateway.policy.load import PolicyStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.build]
+ANN = "60000000-0000-4000-8000-000000000001"
 both = pytest.mark.parametrize("older", [False, True], ids=["current", "older"])
 
 
@@ -167,7 +168,7 @@ def test_a_watch_streams_until_it_is_cut_off(kube: KubeRunning, older: bool) -> 
         async def kill() -> None:
             store = await open_store(f"sqlite+aiosqlite:///{kube.state}/control.db")
             try:
-                await store.kill(Scope.SESSION, session, by="Ann", by_id="60000000-0000-4000-8000-000000000001")
+                await store.kill(Scope.SESSION, session, by="Ann", by_id=ANN, reason="")
             finally:
                 await store.close()
 
@@ -262,7 +263,7 @@ def decide(kube: KubeRunning) -> Callable[..., Any]:
             policy = PolicyStore(str(kube.folder / "policies.json")).current.digest
             request = await store.get(handle)
             ann = Principal(
-                PrincipalKind.PERSON, "t", "60000000-0000-4000-8000-000000000001", "cli", "Ann", "uti",
+                PrincipalKind.PERSON, "t", ANN, "cli", "Ann", "uti",
                 time.time() + 60, groups=frozenset([DBA]),
             )  # fmt: skip
             approvals = Approvals(store, policy=lambda: policy)
