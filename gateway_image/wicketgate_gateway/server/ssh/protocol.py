@@ -415,8 +415,8 @@ class Channel(_Joined, asyncssh.SSHServerSession[bytes]):
             self._chan.write(payload)
         elif kind == Kind.STDERR:
             self._chan.write_stderr(payload)
-        elif kind == Kind.EOF:
-            self._chan.write_eof()
+        # An EOF is not passed on by itself: OpenSSH closes a channel whose both directions have ended, and asyncssh
+        # then sends no exit status any more. The end of the channel says the same, right behind the status.
         elif kind == Kind.EXIT:
             self._end(frames.number(payload))
         elif kind == Kind.EXIT_SIGNAL:
