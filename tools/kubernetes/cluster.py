@@ -5,6 +5,7 @@ static tokens. Certificates are from a CA made for this cluster. What needs a no
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import secrets
@@ -203,7 +204,12 @@ class Cluster:
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes.append(
                 subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    preexec_fn=die_with_parent,
                 )
             )
 
@@ -228,6 +234,12 @@ def cluster(folder: Path, binaries: Binaries, *, controllers: bool = False) -> G
         yield made
     finally:
         made.stop()
+
+
+def die_with_parent() -> None:
+    """For a child before it runs: it is ended when we are, however we end (prctl(2), PR_SET_PDEATHSIG)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def free_ports(count: int) -> list[int]:

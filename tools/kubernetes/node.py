@@ -1,7 +1,7 @@
 """Starts a node for a test cluster: containerd and kubelet, as root, in a mount namespace of their own.
 
-How this works: containerd, runc and the network plugins come from the system's packages, unpacked into the cache and not
-installed. Everything runs in one private mount namespace, so that all mounts go away with the processes; what kubelet
+How this works: containerd, runc and the network plugins come from the system's packages, unpacked into the cache and
+not installed. Everything runs in one private mount namespace, so that all mounts go away with the processes; what kubelet
 would write to the kernel's settings goes into files bound over them. Its cgroups are below the calling process's own.
 Pods get the image `busybox`, made here from the static binary, and a network of their own.
 """
@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from tools.engine import cache
 from tools.engine.cache import Progress, ProvideError
-from tools.kubernetes.cluster import Cluster, free_ports
+from tools.kubernetes.cluster import Cluster, die_with_parent, free_ports
 
 PACKAGES: Final = ("containerd", "runc", "containernetworking-plugins", "busybox-static")
 IMAGE: Final = "docker.io/library/busybox:test"
@@ -79,6 +79,7 @@ class Node:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=die_with_parent,
             )
         self.cluster.wait(self._ready, "the node to be ready", 60)
 
