@@ -1,9 +1,9 @@
 """Starts a node for a test cluster: containerd and kubelet, as root, in a mount namespace of their own.
 
 How this works: containerd, runc and the network plugins come from the system's packages, unpacked into the cache and
-not installed. Everything runs in one private mount namespace, so that all mounts go away with the processes; what kubelet
-would write to the kernel's settings goes into files bound over them. Its cgroups are below the calling process's own.
-Pods get the image `busybox`, made here from the static binary, and a network of their own.
+not installed. Everything runs in one private mount namespace, so that all mounts go away with the processes; what
+kubelet would write to the kernel's settings goes into files bound over them. Its cgroups are below the calling process's
+own. Pods get the image `busybox`, made here from the static binary, and a network of their own.
 """
 
 import io
