@@ -2,8 +2,8 @@
 
 How this works: containerd, runc and the network plugins come from the system's packages, unpacked into the cache and
 not installed. Everything runs in one private mount namespace, so that all mounts go away with the processes; what
-kubelet would write to the kernel settings goes into files bound over them. Its cgroups are below the calling process. Pods
-get the image `busybox`, made here from the static binary, and a network of their own.
+kubelet would write to the kernel's settings goes into files bound over them. Its cgroups are below our own.
+Pods get the image `busybox`, made here from the static binary, and a network of their own.
 """
 
 import io
