@@ -201,6 +201,17 @@ def whole_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
                         appRoleAssignmentRequired=True,
                         graphRoles=["Application.Read.All", "User.Read.All", "GroupMember.Read.All"],
                     ),
+                    {
+                        "displayName": "gateway-saml",
+                        "identifierUris": ["api://gateway-saml"],
+                        "web": {"redirectUris": ["https://gate.example:8444/ui/saml/acs"]},
+                        "appRoles": [
+                            role(62, "Approval.Decide", "User"),
+                            role(63, "Session.Read", "User"),
+                            role(64, "Gateway.Admin", "User"),
+                        ],
+                        "appRoleAssignmentRequired": True,
+                    },
                     {"displayName": "cli", **public},
                     {"displayName": "other-cli", **public},
                     workload("agent", assignments=[{"resource": "gateway", "role": "Agent.Connect"}]),
@@ -216,7 +227,7 @@ def whole_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
             assert principal is not None
             cloud.clients[name], cloud.ids[name] = application["appId"], principal["id"]
             issuer.project(f"workload:{name}", "api://AzureADTokenExchange", folder / f"{name}.token")
-        for name in ("cli", "other-cli"):
+        for name in ("cli", "other-cli", "gateway-saml"):
             application = entra.core.directory.find_by("application", "displayName", name)
             assert application is not None
             cloud.clients[name] = application["appId"]
@@ -227,13 +238,14 @@ def whole_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
                 cloud.ids[name] = found["id"]
         cloud.audience = cloud.clients["gateway"]
         cloud.roles = people
-        gateway = entra.core.directory.find_by("servicePrincipal", "displayName", "gateway")
-        assert gateway is not None
-        known = {one["value"]: one["id"] for one in entra.core.directory.with_application(gateway)["appRoles"]}
-        for name, roles in people.items():
-            for value in roles:
-                body = {"principalId": cloud.ids[name], "resourceId": gateway["id"], "appRoleId": known[value]}
-                cloud.patch(f"servicePrincipals/{gateway['id']}/appRoleAssignedTo", body, "POST")
+        for api in ("gateway", "gateway-saml"):
+            principal = entra.core.directory.find_by("servicePrincipal", "displayName", api)
+            assert principal is not None
+            known = {one["value"]: one["id"] for one in entra.core.directory.with_application(principal)["appRoles"]}
+            for name, roles in people.items():
+                for value in roles:
+                    body = {"principalId": cloud.ids[name], "resourceId": principal["id"], "appRoleId": known[value]}
+                    cloud.patch(f"servicePrincipals/{principal['id']}/appRoleAssignedTo", body, "POST")
         yield cloud
 
 

@@ -250,7 +250,11 @@ def whole_desk(whole_cloud: Any, tmp_path_factory: pytest.TempPathFactory) -> It
         "workload": whole_cloud.workload("gateway"),
         "agents": {},
         "listen": {"postgres": {"port": 0}, "agents": {"port": 0}, "api": {"port": 0}},
-        "people": {"url": "https://gate.example:8444", "client": whole_cloud.clients["cli"]},
+        "people": {
+            "url": "https://gate.example:8444",
+            "client": whole_cloud.clients["cli"],
+            "saml": {"client": whole_cloud.clients["gateway-saml"], "entityId": "api://gateway-saml"},
+        },
         "tls": {"certificateFile": str(leaf.cert_file), "keyFile": str(leaf.key_file)},
         "state": str(state),
         "policies": str(folder / "bundle.json"),

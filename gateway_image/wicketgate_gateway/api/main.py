@@ -45,6 +45,7 @@ from wicketgate_gateway.policy.load import PolicyStore
 from wicketgate_gateway.server.tls import server_context
 from wicketgate_gateway.ui.app import WithPages
 from wicketgate_gateway.ui.desk import Desk
+from wicketgate_gateway.ui.saml import SamlSignIn
 from wicketgate_gateway.ui.sign_in import SignIn
 
 POLICY_SECONDS = 0.5
@@ -84,7 +85,9 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
             sessions=SessionReader(state),
             policies=lambda: policies.current,
         )
-        desk = Desk(parts, people, SignIn(config, people, client))
+        by_saml = config.people.saml
+        saml = None if by_saml is None else SamlSignIn(config, by_saml, people, http.fetcher(client))
+        desk = Desk(parts, people, SignIn(config, people, client), saml=saml)
         bound = _bind(config.listen.api.host, config.listen.api.port)
         stack.callback(bound.close)
         server = server_http.server(WithPages(guarded(parts), desk, config.people.url), context)

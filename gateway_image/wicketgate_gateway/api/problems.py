@@ -46,6 +46,7 @@ _STATUS = {
     "policy-unknown": 404,
     "request-invalid": 422,
     "role-missing": 403,
+    "saml-certificates-unavailable": 503,
     "seal-mismatch": 409,
     "session-ambiguous": 409,
     "session-id-invalid": 404,

@@ -166,6 +166,31 @@ class ControlStore(Model):
     folder, for one gateway alone."""
 
 
+class Saml(Model):
+    """Sign-in of browsers by SAML, at a registration of its own, beside OpenID Connect.
+
+    A registration with a SAML certificate has all its tokens signed with that, also those of bots: the gateway's own
+    stays without.
+    """
+
+    client: Uuid
+    """Client id of the SAML registration; Entra's metadata is asked for with it."""
+    entity_id: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9+.-]*:[!-~]{1,240}$")]
+    """Its identifier URI: what Entra says that an assertion is for."""
+    metadata: HttpsUrl | None = None
+    """Where the signing certificates are published; left out, the tenant's federation metadata for `client`."""
+    certificates_file: str | None = None
+    """A PEM file with the signing certificates, instead of the metadata."""
+    fingerprints: list[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(default_factory=list[str])
+    """SHA-256 of the certificates (DER) that count, in lowercase hex; left empty, all that the metadata lists."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.metadata is not None and self.certificates_file is not None:
+            raise ValueError("needs at most one of `metadata`, `certificatesFile`")
+        return self
+
+
 class People(Model):
     """How people reach the gateway and prove who they are."""
 
@@ -177,6 +202,8 @@ class People(Model):
     """For how long after signing in a person may approve, deny and end sessions."""
     webhooks: dict[Name, Webhook] = Field(default_factory=dict)
     """Who is told of held operations."""
+    saml: Saml | None = None
+    """Sign-in by SAML in the browser; left out, there is none."""
 
 
 def _at_most_a_minute(value: str) -> str:

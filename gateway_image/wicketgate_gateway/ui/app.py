@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+import structlog
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -13,15 +14,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.gateway import APPROVER_ROLE
-from wicketgate_gateway.identity.errors import Refused
+from wicketgate_gateway.identity.people import Person
 from wicketgate_gateway.ui import approvals, look, policies
 from wicketgate_gateway.ui.browser_sessions import COOKIE
-from wicketgate_gateway.ui.desk import Desk, Page, Visit, set_cookie
+from wicketgate_gateway.ui.desk import Desk, Page, Visit, fields, set_cookie
 from wicketgate_gateway.ui.guard import BrowserGuard
+from wicketgate_gateway.ui.saml import ACS
+from wicketgate_gateway.ui.saml import COOKIE as SAML_COOKIE
 from wicketgate_gateway.ui.sign_in import COOKIE as SIGN_IN_COOKIE
 from wicketgate_gateway.ui.sign_in import local
 from wicketgate_gateway.ui.texts import FOLDER
 
+log = structlog.get_logger("wicketgate.ui")
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".wasm": "application/wasm"}
 
 
@@ -35,7 +39,7 @@ def build(desk: Desk) -> Starlette:
     async def sign_in(request: Request) -> Response:
         again = request.query_params.get("again") == "1"
         values = {"title": "Sign in", "to": local(request.query_params.get("to", "")), "again": again}
-        return desk.render(Page("sign-in.html", values), None)
+        return desk.render(Page("sign-in.html", values | {"saml": desk.saml is not None}), None)
 
     async def start(request: Request) -> Response:
         address, cookie = desk.sign_in.begin(
@@ -43,31 +47,57 @@ def build(desk: Desk) -> Starlette:
         )
         response = RedirectResponse(address, 303)
         # Lax: Entra's redirect back is a navigation from another site.
-        set_cookie(response, cookie, SIGN_IN_COOKIE, strict=False, seconds=600)
+        set_cookie(response, cookie, SIGN_IN_COOKIE, same_site="lax", seconds=600)
         return response
 
     async def signed_in(request: Request) -> Response:
         try:
             values = dict(request.query_params)
             person, to = await desk.sign_in.finish(request.cookies.get(SIGN_IN_COOKIE, ""), values)
-        except (WicketgateError, Refused) as error:
-            response = desk.problem(error, None)
-            set_cookie(response, "", SIGN_IN_COOKIE, strict=False)
-            return response
+        except WicketgateError as error:
+            return over(desk.problem(error, None), SIGN_IN_COOKIE)
+        return over(welcome(request, person, to), SIGN_IN_COOKIE)
+
+    async def saml_start(request: Request) -> Response:
+        if desk.saml is None:
+            return await nothing(request, Exception())
+        address, cookie = desk.saml.begin(
+            request.query_params.get("to", ""), again=request.query_params.get("again") == "1"
+        )
+        response = RedirectResponse(address, 303)
+        # None: Entra's page posts the answer, and only this cookie may come with that.
+        set_cookie(response, cookie, SAML_COOKIE, same_site="none", seconds=600)
+        return response
+
+    async def saml_acs(request: Request) -> Response:
+        if desk.saml is None:
+            return await nothing(request, Exception())
+        try:
+            person, to = await desk.saml.finish(request.cookies.get(SAML_COOKIE, ""), await fields(request))
+        except WicketgateError as error:
+            log.info("SAML sign-in refused", code=error.code, reason=error.message)
+            return over(desk.problem(error, None), SAML_COOKIE)
+        return over(welcome(request, person, to), SAML_COOKIE)
+
+    def over(response: Response, cookie: str) -> Response:
+        set_cookie(response, "", cookie, same_site="none" if cookie == SAML_COOKIE else "lax")
+        return response
+
+    def welcome(request: Request, person: Person, to: str) -> Response:
         old = desk.sessions.find(request.cookies.get(COOKIE, ""))
         if old is not None:
             desk.sessions.end(old[0])
         # The strict cookie is not sent on a redirect that began at Entra: a page of ours goes on.
         response = desk.render(Page("signed-in.html", {"title": "Signed in", "to": to}), None)
         set_cookie(response, desk.sessions.begin(person))
-        set_cookie(response, "", SIGN_IN_COOKIE, strict=False)
         return response
 
     async def sign_out(request: Request) -> Response:
         found = desk.sessions.find(request.cookies.get(COOKIE, ""))
         if found is not None:
             desk.sessions.end(found[0])
-        response = desk.render(Page("sign-in.html", {"title": "Signed out", "to": "/ui/", "again": False}), None)
+        values = {"title": "Signed out", "to": "/ui/", "again": False, "saml": desk.saml is not None}
+        response = desk.render(Page("sign-in.html", values), None)
         set_cookie(response, "")
         return response
 
@@ -82,6 +112,8 @@ def build(desk: Desk) -> Starlette:
             Route("/ui/sign-in", sign_in),
             Route("/ui/sign-in/start", start),
             Route("/ui/signed-in", signed_in),
+            Route("/ui/saml/start", saml_start),
+            Route(ACS, saml_acs, methods=["POST"]),
             Route("/ui/sign-out", sign_out, methods=["POST"]),
             Route("/ui/approvals", page(approvals.listed)),
             Route("/ui/approvals/rows", page(approvals.rows)),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 from urllib.parse import parse_qsl, urlencode
 
 import structlog
@@ -26,6 +26,7 @@ from wicketgate_gateway.contract.gateway import ADMIN_ROLE, APPROVER_ROLE, AUDIT
 from wicketgate_gateway.identity.errors import Refused
 from wicketgate_gateway.identity.people import PeopleAuthenticator
 from wicketgate_gateway.ui.browser_sessions import COOKIE, LIFE_SECONDS, BrowserSession, BrowserSessions
+from wicketgate_gateway.ui.saml import SamlSignIn
 from wicketgate_gateway.ui.sign_in import SignIn
 from wicketgate_gateway.ui.texts import environment
 
@@ -67,12 +68,7 @@ class Visit:
 
     async def form(self) -> dict[str, str]:
         """The form that was sent, each field once. Raises WicketgateError."""
-        body = (await self.request.body()).decode("utf-8", "replace")
-        pairs = parse_qsl(body, keep_blank_values=True, max_num_fields=MAX_FIELDS)
-        values = dict(pairs)
-        if len(values) != len(pairs):
-            raise WicketgateError("a field is given twice", code="request-invalid")
-        return values
+        return await fields(self.request)
 
     async def look_up(self, groups: frozenset[str]) -> Caller:
         """The person with those of `groups` that they are in, as Graph said within the last minute."""
@@ -96,11 +92,17 @@ class Desk:
     """What all pages work with."""
 
     def __init__(
-        self, parts: Parts, people: PeopleAuthenticator, sign_in: SignIn, sessions: BrowserSessions | None = None
+        self,
+        parts: Parts,
+        people: PeopleAuthenticator,
+        sign_in: SignIn,
+        sessions: BrowserSessions | None = None,
+        saml: SamlSignIn | None = None,
     ) -> None:
         self.parts = parts
         self.people = people
         self.sign_in = sign_in
+        self.saml = saml
         self.sessions = sessions or BrowserSessions()
         self._templates = environment()
         self.gateway = parts.config.name
@@ -174,7 +176,27 @@ class Desk:
         return RedirectResponse(address, 303)
 
 
-def set_cookie(response: Response, value: str, name: str = COOKIE, *, strict: bool = True, seconds: int = 0) -> None:
+async def fields(request: Request) -> dict[str, str]:
+    """The form that was sent, each field once. Raises WicketgateError."""
+    body = (await request.body()).decode("utf-8", "replace")
+    try:
+        pairs = parse_qsl(body, keep_blank_values=True, max_num_fields=MAX_FIELDS)
+    except ValueError:
+        raise WicketgateError("the form has too many fields", code="request-invalid") from None
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise WicketgateError("a field is given twice", code="request-invalid")
+    return values
+
+
+def set_cookie(
+    response: Response,
+    value: str,
+    name: str = COOKIE,
+    *,
+    same_site: Literal["strict", "lax", "none"] = "strict",
+    seconds: int = 0,
+) -> None:
     """A cookie that only this host gets, over TLS, and no script reads; an empty value takes it away."""
     response.set_cookie(
         name,
@@ -183,5 +205,5 @@ def set_cookie(response: Response, value: str, name: str = COOKIE, *, strict: bo
         path="/",
         secure=True,
         httponly=True,
-        samesite="strict" if strict else "lax",
+        samesite=same_site,
     )

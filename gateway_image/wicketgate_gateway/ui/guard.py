@@ -22,6 +22,8 @@ _POLICY = (
     "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 PLAYER = b"/ui/sessions/"
+POSTED_TO = b"/ui/saml/acs"
+"""Where another site's page may post to: nothing there trusts a cookie of a session (`saml.py`)."""
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -88,7 +90,16 @@ class BrowserGuard:
         method = scope["method"]
         if method not in ("GET", "HEAD", "POST"):
             return 405, "this is not asked for in that way"
-        return self._refuse_site(method, headers) or self._refuse_form(method, headers)
+        refuse_site = self._refuse_part if scope["raw_path"] == POSTED_TO else self._refuse_site
+        return refuse_site(method, headers) or self._refuse_form(method, headers)
+
+    def _refuse_part(self, method: str, headers: dict[bytes, bytes]) -> tuple[int, str] | None:
+        if method != "POST":
+            return 405, "this is not asked for in that way"
+        mode, dest = headers.get(b"sec-fetch-mode", b"navigate"), headers.get(b"sec-fetch-dest", b"document")
+        if mode != b"navigate" or dest != b"document":
+            return 403, "only a whole page may come here"
+        return None
 
     def _refuse_site(self, method: str, headers: dict[bytes, bytes]) -> tuple[int, str] | None:
         site = headers.get(b"sec-fetch-site")

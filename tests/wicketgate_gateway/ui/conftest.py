@@ -72,6 +72,36 @@ class Tab:
     def finish(self, values: dict[str, str]) -> httpx2.Response:
         return self.get("/ui/signed-in?" + urlencode(values))
 
+    def saml_start(self, to: str = "/ui/", **more: str) -> str:
+        """Entra's address for a sign-in by SAML that begins now."""
+        answer = self.get("/ui/saml/start?" + urlencode({"to": to, **more}))
+        assert answer.status_code == 303
+        return answer.headers["location"]
+
+    def saml_pick(self, address: str, name: str) -> dict[str, str]:
+        """The form that Entra's page posts, once that person was clicked."""
+        page = self._entra.get(address).text
+        field = re.search(r'name="request" value="([^"]+)"', page)
+        assert field, page
+        where = f"{self.desk.cloud.entra.authority}/{self.desk.cloud.entra.tenant}/saml2/login"
+        answer = self._entra.post(where, data={"request": html.unescape(field[1]), "user": self.desk.cloud.ids[name]})
+        assert f'action="{ORIGIN}/ui/saml/acs"' in answer.text, answer.text
+        found = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)">', answer.text)
+        return {key: html.unescape(value) for key, value in found}
+
+    def saml_post(self, form: dict[str, str], **headers: str) -> httpx2.Response:
+        """As a browser on Entra's page posts it: from another site, with the one cookie that goes along."""
+        kept = dict(self.cookies)
+        self.cookies = {key: value for key, value in kept.items() if key == "__Host-wicketgate-saml"}
+        given = {"Origin": "null", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+        try:
+            return self.post("/ui/saml/acs", form, **(given | {"Sec-Fetch-Dest": "document"} | headers))
+        finally:
+            self.cookies = {key: value for key, value in kept.items() if key in self._kept(kept)} | self.cookies
+
+    def _kept(self, before: dict[str, str]) -> set[str]:
+        return {key for key in before if key != "__Host-wicketgate-saml"}
+
     def sign_in(self, name: str, to: str = "/ui/") -> httpx2.Response:
         answer = self.finish(self.pick(self.start(to), name))
         assert answer.status_code == 200, answer.text

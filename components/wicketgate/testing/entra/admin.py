@@ -1,9 +1,9 @@
 """The emulator's own API under `/_emulator`, for tests and set-up; needs the admin key as a bearer token.
 
 `GET health` (no key) · `GET|PATCH quirks` · `POST seed` · `GET state` (objects by kind) · `GET|DELETE requests`
-(Graph's log) · `POST rollover {"retire": bool}` · `POST device {"user_code", "user", "approve"}` ·
-`POST token {"claims",
-"header", "alg", "graph": bool}` (a token with any claims, signed or missigned as asked, for negative tests).
+(Graph's log) · `POST rollover {"retire": bool, "app": "…"}` · `POST device {"user_code", "user", "approve"}` ·
+`POST token {"claims", "header", "alg", "graph": bool}` (a token with any claims, signed or missigned as asked, for
+negative tests).
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from wicketgate.testing import jws
-from wicketgate.testing.entra import device, tokens
+from wicketgate.testing.entra import device, saml, tokens
 from wicketgate.testing.entra.builtin import GRAPH_ROLES
 from wicketgate.testing.entra.core import Core
 from wicketgate.testing.entra.directory import GRAPH_APP_ID
@@ -94,7 +94,9 @@ def _forget_requests(core: Core, _: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rollover(core: Core, body: dict[str, Any]) -> dict[str, Any]:
-    return {"kid": core.keys.roll(retire=body.get("retire") is True).kid}
+    app = body.get("app")
+    keys = core.keys if app is None else saml.keys_of(core, str(app))
+    return {"kid": keys.roll(retire=body.get("retire") is True).kid}
 
 
 def _device(core: Core, body: dict[str, Any]) -> dict[str, Any]:

@@ -72,6 +72,8 @@ _TABLE = """
     The service principal for resource '{resource}' is disabled. This indicate that a subscription within the
     tenant has lapsed, or that the administrator for this tenant has disabled the application, preventing tokens
     from being issued for it.
+75005 400 invalid_request
+    The request is not a valid Saml2 protocol message.
 501051 400 invalid_grant
     Application '{app}'({name}) is not assigned to a role for the application '{resource}'({resource_name}).
 501481 400 invalid_grant
@@ -111,6 +113,9 @@ _TABLE = """
     https://learn.microsoft.com/entra/workload-id/workload-identity-federation
 900023 400 invalid_request
     Specified tenant identifier '{tenant}' is neither a valid DNS name, nor a valid external domain.
+750054 400 invalid_request
+    SAMLRequest or SAMLResponse must be present as query string parameters in HTTP request for SAML Redirect
+    binding.
 900144 400 invalid_request
     The request body must contain the following parameter: '{field}'.
 1002012 400 invalid_scope

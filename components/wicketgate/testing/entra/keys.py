@@ -21,6 +21,7 @@ from wicketgate.testing import jws
 from wicketgate.testing.entra.store import Store
 
 _KIND = "signingKey"
+_NAME = "accounts.accesscontrol.windows.net"
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,13 @@ class SigningKey:
 
 
 class SigningKeys:
-    """The keys in a store."""
+    """The keys of one kind in a store: the tenant's, or those of one application."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, kind: str = _KIND, name: str = _NAME) -> None:
         self._store = store
-        self._keys: list[SigningKey] = [_load(doc) for doc in store.all(_KIND)]
+        self._kind = kind
+        self._name = name
+        self._keys: list[SigningKey] = [_load(doc) for doc in store.all(kind)]
         if not self._keys:
             self._add()
 
@@ -59,8 +62,8 @@ class SigningKeys:
     def roll(self, *, retire: bool = False) -> SigningKey:
         """A new key signs from now on; with `retire` the older ones leave the JWKS, and their tokens are void."""
         if retire:
-            for doc in list(self._store.all(_KIND)):
-                self._store.remove(_KIND, doc["id"])
+            for doc in list(self._store.all(self._kind)):
+                self._store.remove(self._kind, doc["id"])
             self._keys.clear()
         self._add()
         return self.current
@@ -71,7 +74,7 @@ class SigningKeys:
 
     def _add(self) -> None:
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "accounts.accesscontrol.windows.net")])
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self._name)])
         start = datetime.now(UTC) - timedelta(days=1)
         certificate = (
             x509.CertificateBuilder()
@@ -90,7 +93,7 @@ class SigningKeys:
             "key": key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode(),
             "certificate": certificate.public_bytes(pem).decode(),
         }
-        self._store.put(_KIND, doc)
+        self._store.put(self._kind, doc)
         self._keys.append(_load(doc))
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 GroupsClaim = Literal["real", "none", "present", "overage"]
+SamlSigning = Literal["assertion", "response", "both"]
+_CHOICES = {"groups_claim": GroupsClaim, "saml_signing": SamlSigning}
 
 
 class QuirkError(ValueError):
@@ -39,6 +41,8 @@ class Quirks:
     groups_claim: GroupsClaim = "real"
     """`real`: as the API's groupMembershipClaims says, and never for bots. `none`: never. `present`: bots get it as
     well. `overage`: the overage marker instead of it, for both."""
+    saml_signing: SamlSigning = "assertion"
+    """What of a SAML answer is signed, as the portal's signing option says."""
     clock_skew: float = 0.0
     """Added to the times in tokens: positive means that the tenant's clock is ahead."""
     token_lifetime: int = 0
@@ -77,8 +81,8 @@ class Quirks:
 
 
 def _check(name: str, default: object, value: object) -> None:
-    if name == "groups_claim":
-        good = value in get_args(GroupsClaim)
+    if name in _CHOICES:
+        good = value in get_args(_CHOICES[name])
     elif isinstance(default, bool):
         good = isinstance(value, bool)
     elif isinstance(default, int):

@@ -26,7 +26,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from wicketgate.testing.certs import CertificateAuthority, LeafFiles, client_context
-from wicketgate.testing.entra import admin, authorize, device, discovery, graph, login, people, tokens
+from wicketgate.testing.entra import admin, authorize, device, discovery, graph, login, people, saml, tokens
 from wicketgate.testing.entra.builtin import furnish
 from wicketgate.testing.entra.core import Core
 from wicketgate.testing.entra.directory import Directory
@@ -76,6 +76,9 @@ def build_app(core: Core) -> Asgi:
         route("/{tenant}/oauth2/v2.0/logout", sign_out, "GET"),
         route("/oidc/userinfo", _userinfo, "GET", "POST"),
         route("/{tenant}/login", authorize.pick, "POST"),
+        route("/{tenant}/saml2", saml.sign_in, "GET"),
+        route("/{tenant}/saml2/login", saml.pick, "POST"),
+        route("/{tenant}/federationmetadata/2007-06/federationmetadata.xml", saml.metadata, "GET"),
         route(f"/{{tenant}}/v2.0{well_known}", _of_tenant(discovery.openid_configuration, v2=True), "GET"),
         route(f"/{{tenant}}{well_known}", _of_tenant(discovery.openid_configuration, v2=False), "GET"),
         route("/{tenant}/discovery/v2.0/keys", _of_tenant(discovery.jwks, v2=True), "GET"),
@@ -264,9 +267,11 @@ class EntraEmulator:
         """A token with any claims, signed or missigned; see `admin.mint`."""
         return admin.mint(self.core, claims, header, alg)
 
-    def roll_keys(self, *, retire: bool = False) -> str:
-        """A new signing key; with `retire` the old ones are void. Returns the new `kid`."""
-        return self.core.keys.roll(retire=retire).kid
+    def roll_keys(self, *, retire: bool = False, app: str | None = None) -> str:
+        """A new signing key of the tenant, or of the application with the client id `app` for SAML; with `retire` the
+        old ones are void. Returns the new `kid`."""
+        keys = self.core.keys if app is None else saml.keys_of(self.core, app)
+        return keys.roll(retire=retire).kid
 
     def approve_device(self, user_code: str, user: str) -> None:
         """Signs `user` in for a device's code. Raises ValueError, LoginError."""
