@@ -49,6 +49,7 @@ _VERBS = {
 }
 _SESSIONS = {
     "list": ("wicketgate_gateway.cli.sessions:sessions", "List who was connected, to what, and how it ended."),
+    "show": ("wicketgate_gateway.cli.sessions:show", "Show one session: who, what it did, and how it came out."),
     "kill": ("wicketgate_gateway.cli.kill:kill_session", "End one session."),
 }
 """`wicketgate sessions` with anything else is `sessions list`."""
@@ -85,6 +86,9 @@ _LEGAL_HOLD = {
     "list": ("wicketgate_gateway.cli.retention:hold_list", "List the legal holds that stand."),
 }
 
+_ACCESS = {
+    "diff": ("wicketgate_gateway.cli.access:diff", "List what bots gain and lose from one state to another."),
+}
 _POLICY = {
     "check": ("wicketgate_gateway.cli.policy_check:check", "Check policies without using them."),
     "test": ("wicketgate_gateway.cli.policy_cases:run_tests", "Run the cases that stand beside policies."),
@@ -125,6 +129,7 @@ def make_app() -> App:
         ("kube", _KUBE, "Use kubectl, Helm and client libraries through the gateway."),
         ("legal-hold", _LEGAL_HOLD, "Keep from being deleted what somebody needs."),
         ("policy", _POLICY, "Work on policies."),
+        ("access", _ACCESS, "See who may do what."),
     ):
         inner = App(name=group, help=help_)
         for name, (where, text) in verbs.items():

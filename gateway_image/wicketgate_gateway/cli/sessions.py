@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from wicketgate_gateway.audit import query
-from wicketgate_gateway.audit.query import SessionRow
+from wicketgate_gateway.audit.query import AuditRow, SessionRow
 from wicketgate_gateway.cli import output
 from wicketgate_gateway.cli.state import Place, gateway_runs
 from wicketgate_gateway.recording.recorder import session_folder
@@ -63,6 +63,70 @@ def sessions(
         output.console(stderr=True).print("no session matches", style="dim")
         return
     _print(found, folder, running)
+
+
+def show(session: str, /, *, json: bool = False, place: Place = Place()) -> None:  # noqa: B008 - frozen
+    """Show one session: who, from where, under which policy, each operation with its verdict, and its recording.
+
+    Parameters
+    ----------
+    session
+        The session's id, the end of it, or `last`.
+    json
+        One object, with `events`.
+    """
+    with place.store() as (folder, connection):
+        row = query.session(connection, session)
+        found = query.operations(connection, row.started.session, after=(0, 0))
+        running = gateway_runs(folder)
+    described = describe(row, folder, running)
+    if json:
+        output.print_json(described | {"events": [_operation(event) for event in found]})
+        return
+    console = output.console()
+    for name in _SHOWN:
+        value = described[name]
+        shown = ", ".join(value) if isinstance(value, list) else "" if value is None else str(value)
+        if shown:
+            console.print(output.clean(f"{name.replace('_', ' '):<10}  {shown}", line=True))
+    recording = described["recording"]
+    whole = f"{recording['size']:,} bytes, sha256 {recording['digest']}" if recording["complete"] else "not closed"
+    console.print(output.clean(f"{'recording':<10}  {whole}", line=True))
+    columns = [
+        (
+            output.local(event.time),
+            event.verdict,
+            getattr(event.event, "rule", ""),
+            event.outcome,
+            "" if event.rows is None else f"{event.rows:,}",
+            " ".join(str(getattr(event.event, "statement", "")).split())[:200],
+        )
+        for event in found
+    ]
+    if columns:
+        console.print()
+        output.print_columns(("time", "verdict", "rule", "outcome", "rows", "operation"), columns)
+    console.print(f"replay it: wicketgate replay {row.started.session}", style="dim")
+
+
+_SHOWN = (
+    "session", "state", "started", "ended", "reason", "bot", "bot_id", "token_id", "target", "protocol", "peer",
+    "client", "agent", "groups", "policy", "operations", "denied",
+)  # fmt: skip
+
+
+def _operation(row: AuditRow) -> dict[str, Any]:
+    return {
+        "time": output.iso(row.time),
+        "seq": getattr(row.event, "seq", None),
+        "verdict": row.verdict,
+        "rule": getattr(row.event, "rule", ""),
+        "statement": getattr(row.event, "statement", ""),
+        "reason": row.reason,
+        "outcome": row.outcome,
+        "rows": row.rows,
+        "duration_us": row.duration_us,
+    }
 
 
 def state_of(row: SessionRow, folder: Path, running: bool) -> str:

@@ -47,6 +47,19 @@ def test_plain(wicketgate: Run) -> None:
     assert "\x1b" not in out
 
 
+def test_one_session(wicketgate: Run) -> None:
+    session = json.loads(wicketgate("sessions", "--json")[1].splitlines()[0])["session"]
+    code, out, err = wicketgate("sessions", "show", session)
+    assert (code, err) == (0, "")
+    for part in (session, "code-review", "uti-1", "client left", "sha256", "deny", f"wicketgate replay {session}"):
+        assert part in out
+    shown = json.loads(wicketgate("sessions", "show", session[-8:], "--json")[1])
+    assert shown["session"] == session
+    assert len(shown["events"]) == 3
+    assert [event["verdict"] for event in shown["events"]].count("deny") == 1
+    assert wicketgate("sessions", "show", "zzzzzz")[0] == 3
+
+
 def test_nothing_found(wicketgate: Run) -> None:
     code, out, err = wicketgate("sessions", "--bot", "nobody")
     assert (code, out, err.strip()) == (0, "", "no session matches")
