@@ -108,10 +108,10 @@ def test_files() -> None:
     assert not only.covers(File(read, "/srv/a/b.log"))
     assert not only.covers(File(write, "/srv/a.log"))
     home = rule(paths=["~/in/**"])
-    assert home.covers(File(read, "/home/app/in/x", "/home/app"))
-    assert not home.covers(File(read, "/home/application/in/x", "/home/app"))
+    assert home.covers(File(read, "/srv/people/app/in/x", "/srv/people/app"))
+    assert not home.covers(File(read, "/srv/people/application/in/x", "/srv/people/app"))
     assert not home.covers(File(read, "/in/x", ""))
-    assert not home.covers(File(read, "/home/app/.ssh/in/x", "/home/app"))
+    assert not home.covers(File(read, "/srv/people/app/.ssh/in/x", "/srv/people/app"))
     assert rule(paths="/**").covers(File(read, "/etc/passwd"))
     assert rule(paths="/etc/**").meets(File(FileOperation.LINK, "/etc/x"))
 
