@@ -67,6 +67,11 @@ class GatewayLink:
         self._welcome: asyncio.Future[str] | None = None
         self._up = False
 
+    @property
+    def up(self) -> bool:
+        """Whether the tunnel stands."""
+        return self._up
+
     async def run(self) -> None:
         """Connects, and again after each loss with growing, jittered pauses. Ends only by cancellation."""
         least, most = BACKOFF_SECONDS

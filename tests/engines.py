@@ -1,0 +1,138 @@
+"""A container engine with the gateway's image, for the whole run; and a cloud that its containers reach. A plugin."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.running import AUDIENCE, DATABASE, ROLE, SCHEMA, Cloud, _seed
+
+if TYPE_CHECKING:
+    from tools.image.engine import Engine
+    from wicketgate.testing.postgres import PostgresServer
+
+IMAGE, BASE = "wicketgate:test", "wicketgate-base:debian"
+NATIVE = Path(__file__).parent.parent / "gateway_image" / "native"
+
+
+def native_wheel() -> Path | None:
+    """The wheel of the last build, if no source is newer; None lets the tool build one."""
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    wheels = sorted(Path(cache, "wicketgate", "cargo-target", "wheels").glob("*.whl"), key=lambda p: p.stat().st_mtime)
+    newest = max(p.stat().st_mtime for p in (*NATIVE.glob("src/**/*.rs"), NATIVE / "Cargo.lock"))
+    return wheels[-1] if wheels and wheels[-1].stat().st_mtime >= newest else None
+
+
+@pytest.fixture(scope="session")
+def container_engine() -> Iterator[Engine]:
+    """A running dockerd."""
+    from tools.image.engine import engine
+
+    # Paths of sockets are short.
+    with tempfile.TemporaryDirectory(prefix="wg-", ignore_cleanup_errors=True) as folder, engine(Path(folder)) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def image_context(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The build context of the image."""
+    from tools.image import context
+
+    folder = tmp_path_factory.mktemp("image") / "context"
+    context.make(folder, lambda _: None, native_wheel())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def built_image(container_engine: Engine, image_context: Path) -> str:
+    """The image's name, built by its Dockerfile on a base of Debian's packages."""
+    from tools.image import base
+    from tools.image.__main__ import build_arguments
+
+    archive = base.archive(base.files(lambda _: None))
+    container_engine.docker("import", "-c", "ENV PATH=/usr/bin", "-", BASE, stdin=archive)
+    container_engine.docker(*build_arguments(image_context, BASE, IMAGE))
+    return IMAGE
+
+
+@pytest.fixture(scope="session")
+def container_cloud(
+    container_engine: Engine, postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Cloud]:
+    """Entra where containers reach it; the gateway's own application is the audience, as a stack makes it."""
+    from wicketgate.testing.certs import CertificateAuthority
+    from wicketgate.testing.entra.server import EntraEmulator
+    from wicketgate.testing.issuer.server import WorkloadIssuer
+
+    folder = tmp_path_factory.mktemp("container-cloud")
+    database = f"{DATABASE}_containers"
+    password = secrets.token_urlsafe(18)
+    postgres.create_user(f"{ROLE}_containers", password)
+    postgres.create_database(database, f"{ROLE}_containers")
+    postgres.sql(f"SET ROLE {ROLE}_containers;" + SCHEMA, database)
+    credential = folder / "secrets" / "orders-db"
+    credential.mkdir(parents=True)
+    (credential / "username").write_text(f"{ROLE}_containers")
+    (credential / "password").write_text(password)
+    with contextlib.ExitStack() as stack:
+        issuer = stack.enter_context(WorkloadIssuer(folder / "issuer"))
+        seed, ids = _seed(issuer)
+        gateway: dict[str, Any] = seed["applications"][0]
+        gateway["servicePrincipalId"] = "50000000-0000-4000-8000-000000000001"
+        gateway["graphRoles"] = ["Application.Read.All"]
+        gateway["federatedCredentials"] = [{"name": "w", "issuer": issuer.url, "subject": "workload:it"}]
+        host = container_engine.host
+        entra = stack.enter_context(
+            EntraEmulator(folder / "entra", host=host, public_host=host, trust=[issuer.ca_file], seed=seed)
+        )
+        ca = CertificateAuthority.open(folder / "ca")
+        made = Cloud(folder, ca, entra, issuer, postgres, credential, gateway["appId"], ids)
+        for name, subject in (("gateway", "workload:it"), ("desk", "workload:agent")):
+            (folder / "tokens" / name).mkdir(parents=True)
+            issuer.project(subject, AUDIENCE, folder / "tokens" / name / f"{name}.jwt")
+        yield made
+
+
+class Relay:
+    """Takes connections at an address of this machine and carries them to the database on its loopback."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.listener = socket.create_server((host, 0))
+        self.port: int = self.listener.getsockname()[1]
+        self._target = port
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", self._target))
+            for one, other in ((near, far), (far, near)):
+                threading.Thread(target=self._carry, args=(one, other), daemon=True).start()
+
+    @staticmethod
+    def _carry(one: socket.socket, other: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := one.recv(65536):
+                other.sendall(data)
+        with contextlib.suppress(OSError):
+            other.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture(scope="session")
+def database_relay(container_engine: Engine, postgres: PostgresServer) -> Iterator[Relay]:
+    """The database, as a container reaches it: in `test_compose_up` the target's own container alone does."""
+    made = Relay(container_engine.host, postgres.port)
+    yield made
+    made.listener.close()
