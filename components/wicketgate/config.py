@@ -10,11 +10,12 @@ import datetime
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
 from wicketgate.identity.platforms import Credential, Credentials
+from wicketgate.places import ComposeDeploy, Deploy, LocalDeploy
 from wicketgate.targets import Target
 from wicketgate_gateway.contract import model, yaml
 from wicketgate_gateway.contract.errors import DocumentError, Problem, Where
@@ -24,25 +25,6 @@ from wicketgate_gateway.contract.values import Date, Duration, Name, Port, Uuid
 
 NAMESPACE = "wicketgate"
 ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}\Z")
-
-
-class LocalDeploy(model.Model):
-    """Gateway and agent as processes on this machine: the quickstart and development."""
-
-    kind: Literal["local"]
-    """The kind of place."""
-    folder: str
-    """Folder for the rendered files and the processes' state."""
-    certificate_file: str
-    """The gateway's certificate and its chain (PEM)."""
-    key_file: str
-    """Its private key (PEM)."""
-    ca_file: str
-    """The CA of the gateway's certificate, for clients and agents."""
-    token_folder: str
-    """Folder with the platform's token of each workload, `NAME.jwt`: `gateway`, and each agent's and bot's name."""
-    secret_folder: str
-    """Folder with a folder per secret that targets name, and in it the files `username` and `password`."""
 
 
 class Gateway(model.Model):
@@ -82,7 +64,7 @@ class Gateway(model.Model):
     """How long recordings, events and answers are kept where no policy says it."""
     recordings: RecordingStore | None = None
     """An object store for closed recordings."""
-    deploy: LocalDeploy
+    deploy: Deploy
     """Where and how gateway and agents run."""
 
 
@@ -253,6 +235,7 @@ def _dangling(config: StackConfig, document: yaml.Document) -> list[Problem]:
     for name, bot in config.bots.items():
         for i, group in enumerate(bot.groups):
             check(group, config.groups, "group", "bots", name, "groups", i)
+    found += _misplaced(config, document)
     workloads = ["gateway", *config.agents, *config.bots]
     clash = sorted({w for w in workloads if workloads.count(w) > 1})
     for name in clash:
@@ -269,4 +252,39 @@ def _dangling(config: StackConfig, document: yaml.Document) -> list[Problem]:
                 where = document.where((*path, "credentials", i))
                 found.append(Problem("the same issuer and subject stand twice", "remove one", where))
             seen.add(key)
+    return found
+
+
+def _misplaced(config: StackConfig, document: yaml.Document) -> list[Problem]:
+    """What the kind of place does not allow, or needs."""
+    found: list[Problem] = []
+
+    def problem(what: str, remedy: str, *path: str | int) -> None:
+        found.append(Problem(what, remedy, document.where(path), ".".join(map(str, path))))
+
+    deploy = config.gateway.deploy
+    if isinstance(deploy, LocalDeploy):
+        return found
+    if isinstance(deploy, ComposeDeploy):
+        if re.fullmatch(r"[\d.]+|.*:.*|localhost", config.gateway.host):
+            remedy = "agents reach the gateway by its name on the containers' network: write a host name"
+            problem(f"`{config.gateway.host}` is no name of the gateway", remedy, "gateway", "host")
+        return found
+    shared = deploy.replicas > 1 or deploy.autoscale is not None
+    if shared and config.gateway.control.url_file is None:
+        what = "more than one gateway, and no store of held operations and kills that they share"
+        problem(what, "set `gateway.control.urlFile`, or `replicas: 1`", "gateway", "deploy", "replicas")
+    if deploy.autoscale is not None and deploy.autoscale.max < deploy.replicas:
+        problem("`max` is less than `replicas`", "make it more", "gateway", "deploy", "autoscale", "max")
+    for name in deploy.agents:
+        if name not in config.agents:
+            known = ", ".join(f"`{k}`" for k in config.agents)
+            problem(f"there is no agent `{name}`", f"known: {known}", "gateway", "deploy", "agents", name)
+    if config.entra.ca_file is not None:
+        problem("a file of this machine is not in the cluster", "use `entraCaConfigMap`", "entra", "caFile")
+    for name, target in config.targets.items():
+        file = getattr(target, "ca_file", None)
+        if file is not None and (deploy.target_ca_config_map is None or not re.fullmatch(r"[\w.-]+", file)):
+            remedy = "set `gateway.deploy.targetCaConfigMap`, and write the name of a file in that ConfigMap"
+            problem("a file of this machine is not in the cluster", remedy, "targets", name, "caFile")
     return found

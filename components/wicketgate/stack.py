@@ -11,6 +11,9 @@ import pulumi_azuread as azuread
 from wicketgate import config as stack_config
 from wicketgate.args import BotArgs
 from wicketgate.config import PeopleGroup, StackConfig
+from wicketgate.deploy.compose import ComposeDeployment
+from wicketgate.deploy.inputs import DeploymentArgs
+from wicketgate.deploy.kubernetes import KubernetesDeployment
 from wicketgate.deploy.local import LocalDeployment
 from wicketgate.identity.agent import AgentIdentity
 from wicketgate.identity.bot import Bot
@@ -31,6 +34,7 @@ class AccessStack:
     policy: pulumi.Output[str]
     """Digest of the policy bundle."""
     folder: pulumi.Output[str]
+    """Of the rendered files; in Kubernetes the namespace."""
 
 
 def settings(stack_file: Path) -> StackConfig:
@@ -104,8 +108,7 @@ def access_stack(config: StackConfig, root: Path, client: Any) -> AccessStack:
         bundle = _bundle(config, root, client.tenant_id, groups, bots, approvers)
     except DocumentError as error:
         raise pulumi.RunError(str(error)) from None
-    deployment = LocalDeployment(
-        "local",
+    deployment = _deployment(
         {
             "config": config,
             "tenant_id": client.tenant_id,
@@ -115,7 +118,7 @@ def access_stack(config: StackConfig, root: Path, client: Any) -> AccessStack:
             "bundle": bundle.content,
             "policies": bundle.policies,
             "cli_client_id": gateway.cli_client_id,
-        },
+        }
     )
     return AccessStack(
         tenant=client.tenant_id,
@@ -124,6 +127,16 @@ def access_stack(config: StackConfig, root: Path, client: Any) -> AccessStack:
         policy=bundle.digest,
         folder=deployment.folder,
     )
+
+
+def _deployment(args: DeploymentArgs) -> LocalDeployment | ComposeDeployment | KubernetesDeployment:
+    match args["config"].gateway.deploy.kind:
+        case "local":
+            return LocalDeployment("local", args)
+        case "compose":
+            return ComposeDeployment("compose", args)
+        case "kubernetes":
+            return KubernetesDeployment("kubernetes", args)
 
 
 def _redirects(config: StackConfig) -> list[str]:

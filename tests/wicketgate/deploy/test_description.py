@@ -1,5 +1,6 @@
 """What a deployment renders: golden pairs. After a wanted change: `WICKETGATE_GOLDEN=write ./test PATH`, then read."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -78,6 +79,19 @@ def test_without_a_port_for_it_there_is_no_api_and_nobody_to_sign_in() -> None:
     del settings["gateway"]["apiPort"]
     gateway = description.gateway(config.load(settings), IDS, PLACE)
     assert (gateway.listen.api, gateway.people) == (None, None)
+
+
+def test_sign_in_by_saml_is_a_switch() -> None:
+    settings = yaml.safe_load((GOLDEN / "settings.yaml").read_text())
+    settings["gateway"]["saml"] = True
+    ids = dataclasses.replace(IDS, saml_client_id="88888888-8888-8888-8888-888888888888")
+    people = description.gateway(config.load(settings), ids, PLACE).people
+    assert people is not None
+    assert people.saml is not None
+    assert people.saml.entity_id == "api://88888888-8888-8888-8888-888888888888"
+    plain = description.gateway(SETTINGS, IDS, PLACE).people
+    assert plain is not None
+    assert plain.saml is None
 
 
 def test_an_agent_gets_its_own_targets_only() -> None:
