@@ -131,6 +131,8 @@ class PolicyBundleArgs(TypedDict):
     """Object id of the group or person that answers for each bot; without it nothing that the bot does can be held."""
     approver_object_ids: NotRequired[dict[str, pulumi.Input[str]]]
     """Object ids of the groups of people that `hold` rules name, by those names."""
+    access: NotRequired[str]
+    """Who may do what, by names (`wicketgate.policy.access`): what `wicketgate access diff` reads in a preview."""
 
 
 class FederatedIdentity(TypedDict):

@@ -19,7 +19,8 @@ from wicketgate.identity.agent import AgentIdentity
 from wicketgate.identity.bot import Bot
 from wicketgate.identity.gateway import GatewayIdentity
 from wicketgate.identity.group import BotGroup
-from wicketgate.policy.bundle import PolicyBundle, with_subjects
+from wicketgate.policy.access import access_of, policy_names
+from wicketgate.policy.bundle import PolicyBundle
 from wicketgate_gateway.contract.errors import DocumentError
 
 
@@ -178,8 +179,7 @@ def _bundle(
     bots: dict[str, Bot],
     approvers: dict[str, pulumi.Input[str]],
 ) -> PolicyBundle:
-    named = {p for g in config.groups.values() for p in g.policies}
-    policies = sorted(named.union(with_subjects(root / config.policy_folder)))
+    policies = policy_names(config, root)
     return PolicyBundle(
         "policies",
         {
@@ -194,6 +194,7 @@ def _bundle(
             # Who answers for a bot counts where something may be held: then they must be known, and may not approve.
             "owner_object_ids": {n: _owner_id(b.owner) for n, b in sorted(config.bots.items())} if approvers else {},
             "approver_object_ids": approvers,
+            "access": access_of(config, root).render(),
         },
     )
 

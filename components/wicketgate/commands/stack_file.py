@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wicketgate.config import ENVIRONMENT, NAMESPACE, load
+from wicketgate.config import ENVIRONMENT, NAMESPACE, StackConfig, load
 from wicketgate_gateway.contract import yaml
-from wicketgate_gateway.contract.errors import DocumentError, Problem, WicketgateError
+from wicketgate_gateway.contract.errors import DocumentError, Problem, Where, WicketgateError
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,14 @@ class StackFile:
         return StackFile(self.path, new)
 
 
-def open_stack(stack: str | None, file: Path | None) -> StackFile:
-    """The stack file `file`, or that of `stack` in the project above this folder; without both, the project's only one.
+def open_stack(stack: str | None, file: Path | None, start: Path | None = None) -> StackFile:
+    """The stack file `file`, or that of `stack` in the project at or above `start` (this folder); without both, the
+    project's only one.
 
     Raises WicketgateError.
     """
     if file is None:
-        folder = _stacks()
+        folder = stacks_folder(start)
         if stack is not None:
             file = folder / f"Pulumi.{stack}.yaml"
         else:
@@ -78,32 +79,56 @@ def problems(text: str, path: Path) -> list[Problem]:
 
     A value that is to come from an environment variable (`${NAME}`) is not known here, so it is no mistake.
     """
-    found: list[Problem] = []
-    numbers: set[str] = set()
-    for _ in range(2):
+    return _read(text, path)[1]
+
+
+def guessed(text: str, path: Path) -> StackConfig:
+    """The settings of a stack file, with stand-ins for what comes from environment variables. Raises DocumentError."""
+    config, found = _read(text, path)
+    if config is None:
+        raise DocumentError(
+            found or [Problem("what comes from the environment is not known here", "set it", Where(str(path)))]
+        )
+    return config
+
+
+_GUESSES: tuple[Any, ...] = (
+    "localhost:1",
+    1,
+    "https://localhost",
+    "verify-full",
+    "2099-12-31",
+    "00000000-0000-4000-8000-000000000000",
+    True,
+)
+"""What a value of an environment variable may be, tried one after the other until the model takes it."""
+
+
+def _read(text: str, path: Path) -> tuple[StackConfig | None, list[Problem]]:
+    tried: dict[str, int] = {}
+    while True:
         unknown: set[str] = set()
         try:
-            load(_guessed(_settings(text, str(path)), (), numbers, unknown), path, text)
+            return load(_guessed(_settings(text, str(path)), (), tried, unknown), path, text), []
         except DocumentError as error:
             found = [p for p in error.problems if p.term not in unknown]
-            wrong = {p.term for p in error.problems} & unknown
-            if wrong - numbers:  # a text where a number must be
-                numbers = wrong
-                continue
-            return found
-        return []
-    return found
+            wrong = {
+                term for p in error.problems if (term := p.term) in unknown and tried.get(term, 0) < len(_GUESSES) - 1
+            }
+            if not wrong:
+                return None, found
+            tried |= {term: tried.get(term, 0) + 1 for term in wrong}
 
 
-def _guessed(value: Any, path: tuple[str, ...], numbers: set[str], unknown: set[str]) -> Any:
+def _guessed(value: Any, path: tuple[str, ...], tried: dict[str, int], unknown: set[str]) -> Any:
     if isinstance(value, dict):
-        return {k: _guessed(v, (*path, str(k)), numbers, unknown) for k, v in value.items()}
+        return {k: _guessed(v, (*path, str(k)), tried, unknown) for k, v in value.items()}
     if isinstance(value, list):
-        return [_guessed(v, (*path, str(i)), numbers, unknown) for i, v in enumerate(value)]
+        return [_guessed(v, (*path, str(i)), tried, unknown) for i, v in enumerate(value)]
     if isinstance(value, str) and ENVIRONMENT.match(value):
         term = ".".join(path)
         unknown.add(term)
-        return 1 if term in numbers else "localhost:1"
+        return _GUESSES[tried.get(term, 0)]
     return value
 
 
@@ -130,14 +155,21 @@ def _settings(text: str, name: str) -> dict[str, Any]:
     return {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
 
 
-def _stacks() -> Path:
-    here = Path.cwd()
+def project_folder(start: Path | None = None) -> Path:
+    """The project's folder, at or above `start` (this folder). Raises WicketgateError."""
+    here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
-        project = folder / "Pulumi.yaml"
-        if project.is_file():
-            data = yaml.parse(project.read_text("utf-8"), str(project)).data
-            return folder / str((data or {}).get("stackConfigDir") or ".")
+        if (folder / "Pulumi.yaml").is_file():
+            return folder
     raise WicketgateError("no `Pulumi.yaml` in this folder or above it", code="project-missing", remedy="say --file")
+
+
+def stacks_folder(start: Path | None = None) -> Path:
+    """Where the project keeps its stack files. Raises WicketgateError."""
+    folder = project_folder(start)
+    project = folder / "Pulumi.yaml"
+    data = yaml.parse(project.read_text("utf-8"), str(project)).data
+    return folder / str((data or {}).get("stackConfigDir") or ".")
 
 
 def _write(path: Path, text: str) -> None:

@@ -110,7 +110,7 @@ class PolicyBundle(pulumi.ComponentResource):
     """`sha256:…` of `content`; it stands on every audit event."""
 
     def __init__(self, name: str, args: PolicyBundleArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("wicketgate:index:PolicyBundle", name, {}, opts)
+        super().__init__("wicketgate:index:PolicyBundle", name, {"access": args.get("access")}, opts)
         policies = read_policies(
             Path(args["folder"]),
             args["policies"],

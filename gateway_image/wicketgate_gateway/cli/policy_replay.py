@@ -143,10 +143,10 @@ class Judge:
                 self.skipped += 1
                 continue
             new, old = trials
-            verdict = _decide(new, event, row.time)
+            verdict = decide(new, event, row.time)
             before = event.effect
             if self._current is not None:
-                ours = _decide(old, event, row.time)
+                ours = decide(old, event, row.time)
                 before = ours.effect.value if ours else "deny"
             self.decided += 1
             after = verdict.effect.value if verdict else "deny"
@@ -179,7 +179,8 @@ class Judge:
         return None if policy is None else Trial(policy, self._catalogue)
 
 
-def _decide(trial: Trial | None, event: Operation, time: int) -> Verdict | None:
+def decide(trial: Trial | None, event: Operation, time: int) -> Verdict | None:
+    """The verdict on a recorded operation, in a session that is not there; None where no policy applies."""
     if trial is None:
         return None
     if any(isinstance(rule.points, SshRule) for rule in trial.policy.rules):
