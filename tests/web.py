@@ -59,6 +59,35 @@ MASKED: dict[str, Any] = {
     ],
 }
 
+DESCRIBED: dict[str, Any] = {
+    "policy": "described",
+    "targets": ["described-api"],
+    "rules": [
+        {"allow": {"http": {"operations": ["listOrders", "getOrder"]}}},
+        {"allow": {"http": {"methods": "*", "routes": ["/echo/**", "/orders/{id}"]}}},
+        {"deny": {"http": {"operations": "deleteOrder"}, "because": "orders stay"}},
+    ],
+}
+"""A policy that speaks of the operations of `OPENAPI`."""
+OPENAPI = """\
+openapi: 3.0.3
+paths:
+  /orders: {get: {operationId: listOrders}}
+  /orders/{id}:
+    get: {operationId: getOrder}
+    delete: {operationId: deleteOrder}
+"""
+DETECTING: dict[str, Any] = {
+    "policy": "detecting",
+    "targets": ["detecting-api"],
+    "rules": [
+        {"allow": {"http": {"methods": "*", "routes": "/**"}}},
+        {"hold": {"http": {"methods": "*", "routes": "/held/**"}, "approvers": {"groups": ["dba"]}, "wait": "1s"}},
+    ],
+    "mask": [{"detect": ["card", "email", "api-key", "jwt"], "with": "redact"}],
+}
+"""A policy with detectors and no masks by path."""
+
 
 class Upstream:
     """A server that answers by path, keeps what it reads, and understands as little of HTTP as it can.
@@ -244,6 +273,20 @@ class WebRunning(Running):
     targets: dict[str, dict[str, Any]] = field(default_factory=dict[str, "dict[str, Any]"])
     """The agent's targets, beside those of all."""
 
+    def write_policies(self, *policies: dict[str, Any]) -> None:
+        """See `Running`; with the operations of `described-api`."""
+        from wicketgate_gateway.contract import openapi
+        from wicketgate_gateway.contract.policy import Bundle
+
+        super().write_policies(*policies)
+        document = self.folder / "openapi.yaml"
+        document.write_text(OPENAPI)
+        path, new = self.folder / "policies.json", self.folder / "policies.new"
+        bundle = Bundle.model_validate_json(path.read_text())
+        operations = {"described-api": list(openapi.read(document).operations)}
+        new.write_text(bundle.model_copy(update={"operations": operations}).render())
+        new.replace(path)
+
     def write_gateway(self, **limits: Any) -> None:
         """Writes gateway.yaml."""
         super().write_gateway(**limits)
@@ -251,7 +294,8 @@ class WebRunning(Running):
         config = json.loads(path.read_text())
         config["listen"]["http"] = {"port": 0}
         target = {"kind": "http", "agent": "eu", "labels": {"env": "test"}}
-        names = [TARGET, "plain-api", "masked-api", "down-api", "other-api", *self.targets]
+        names = [TARGET, "plain-api", "masked-api", "down-api", "other-api", "described-api", "detecting-api"]
+        names += self.targets
         config["targets"] = dict.fromkeys(names, target)
         path.write_text(json.dumps(config))
 
@@ -272,6 +316,8 @@ class WebRunning(Running):
         config["targets"] = {
             TARGET: target,
             "masked-api": target,
+            "described-api": target,
+            "detecting-api": target,
             "plain-api": {"kind": "http", "address": f"http://127.0.0.1:{self.plain.port}/base"},
             "down-api": {**target, "address": "https://127.0.0.1:1"},
             **self.targets,
@@ -333,7 +379,7 @@ def web_in(folder: Path, cloud: Cloud, *policies: dict[str, Any], **targets: Any
     context.load_cert_chain(leaf.cert_file, leaf.key_file)
     upstream, plain = Upstream(context), Upstream(None)
     made = WebRunning(folder, cloud, cloud.ca.cert_file, upstream=upstream, plain=plain, targets=targets)
-    made.write_policies(*(policies or (POLICY, MASKED)))
+    made.write_policies(*(policies or (POLICY, MASKED, DESCRIBED, DETECTING)))
     made.write_gateway()
     try:
         made.start_gateway()
@@ -364,4 +410,17 @@ def web(web_cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield made
 
 
-__all__ = ["DBA", "MASKED", "POLICY", "SECRET", "TARGET", "NoDatabase", "Upstream", "WebRunning", "web_in"]
+__all__ = [
+    "DBA",
+    "DESCRIBED",
+    "DETECTING",
+    "MASKED",
+    "OPENAPI",
+    "POLICY",
+    "SECRET",
+    "TARGET",
+    "NoDatabase",
+    "Upstream",
+    "WebRunning",
+    "web_in",
+]

@@ -128,6 +128,10 @@ class PolicyBundleArgs(TypedDict):
     bot_object_ids: dict[str, pulumi.Input[str]]
     """Object id of the service principal per bot."""
     owner_object_ids: NotRequired[dict[str, pulumi.Input[str]]]
+    target_labels: NotRequired[dict[str, dict[str, str]]]
+    """The labels of each target, of which `target_kinds` has the kind."""
+    target_openapi: NotRequired[dict[str, str]]
+    """The OpenAPI document (a file) of each target that has one: its operations go into the bundle."""
     """Object id of the group or person that answers for each bot; without it nothing that the bot does can be held."""
     approver_object_ids: NotRequired[dict[str, pulumi.Input[str]]]
     """Object ids of the groups of people that `hold` rules name, by those names."""

@@ -21,6 +21,7 @@ from wicketgate.identity.gateway import GatewayIdentity
 from wicketgate.identity.group import BotGroup
 from wicketgate.policy.access import access_of, policy_names
 from wicketgate.policy.bundle import PolicyBundle
+from wicketgate.policy.openapi import documents_of
 from wicketgate_gateway.contract.errors import DocumentError
 
 
@@ -193,6 +194,8 @@ def _bundle(
             "target_kinds": {n: t.kind for n, t in sorted(config.targets.items())},
             # Who answers for a bot counts where something may be held: then they must be known, and may not approve.
             "owner_object_ids": {n: _owner_id(b.owner) for n, b in sorted(config.bots.items())} if approvers else {},
+            "target_labels": {n: t.labels for n, t in sorted(config.targets.items())},
+            "target_openapi": documents_of(config, root),
             "approver_object_ids": approvers,
             "access": access_of(config, root).render(),
         },

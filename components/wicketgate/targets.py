@@ -85,6 +85,8 @@ class HttpTarget(_Target):
     """The scope that is asked for, for `auth: oauth-client`."""
     login_path: str | None = None
     """The path that the log-in form is posted to, for `auth: cookie`."""
+    openapi: str | None = None
+    """The service's OpenAPI 3 document (YAML or JSON), a file of the project: rules may then name `operations`."""
     ca_file: str | None = None
     """The CA of the target's certificate (PEM); left out, the system's."""
 

@@ -8,6 +8,7 @@ from typing import Any
 import pulumi
 
 from wicketgate.args import PolicyBundleArgs
+from wicketgate.policy.openapi import operations_in
 from wicketgate_gateway.contract import checks, model
 from wicketgate_gateway.contract.errors import DocumentError, Problem, Where
 from wicketgate_gateway.contract.policy import Bundle, BundledBot, BundledPolicy, Policy
@@ -34,10 +35,12 @@ def read_policies(
     bots: Collection[str] | None = None,
     kinds: Mapping[str, str] | None = None,
 ) -> dict[str, Policy]:
+    labels: Mapping[str, Mapping[str, str]] | None = None,
+    operations: Mapping[str, list[ApiOperation]] | None = None,
     """Read the named policy files of `folder`; raises DocumentError with the mistakes of all of them.
 
     Where the known `approvers`, `groups` and `bots` are given, names beyond them are mistakes; where each target's kind
-    is, rules of another protocol are. Conditions are compiled
+    is, rules of another protocol are; where the `operations` of targets are, so are others. Conditions are compiled
     where CEL's library is installed; the gateway does it in any case, and keeps the bundle before if one is wrong.
     """
     found: dict[str, Policy] = {}
@@ -56,6 +59,10 @@ def read_policies(
             problems += checks.name_problems(policy, approvers=approvers, groups=groups, bots=bots, document=document)
         problems += checks.kind_problems(policy, kinds or {}, document)
         if policy.policy != name:
+        if operations is not None:
+            targets = {name: (kind, (labels or {}).get(name, {})) for name, kind in (kinds or {}).items()}
+            apis = {name: {op.id for op in found if op.id is not None} for name, found in operations.items()}
+            problems += checks.operation_problems(policy, apis, targets, document)
             message = f"the policy in `{path.name}` calls itself `{policy.policy}`"
             problems.append(Problem(message, "let file name and `policy` agree", Where(str(path), 1), "policy"))
         found[name] = policy
@@ -74,6 +81,7 @@ def bundle(
     owner_ids: Mapping[str, str] | None = None,
     approver_ids: Mapping[str, str] | None = None,
 ) -> Bundle:
+    operations: Mapping[str, list[ApiOperation]] | None = None,
     """The bundle: deterministic, whatever order the inputs come in. `groups` maps each policy to short group names."""
     return Bundle(
         tenant=tenant,
@@ -96,6 +104,8 @@ def bundle(
         approvers=dict(sorted((approver_ids or {}).items())),
     )
 
+    # What no target has is not said: such a bundle keeps the digest that it had before there were operations.
+    return made.model_copy(update={"operations": dict(sorted(operations.items()))}) if operations else made
 
 def _subjects(policy: Policy, kind: str) -> list[str]:
     return [] if policy.subjects is None else getattr(policy.subjects, kind) or []
@@ -112,6 +122,7 @@ class PolicyBundle(pulumi.ComponentResource):
     def __init__(self, name: str, args: PolicyBundleArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("wicketgate:index:PolicyBundle", name, {"access": args.get("access")}, opts)
         policies = read_policies(
+        operations = operations_in(args.get("target_openapi", {}))
             Path(args["folder"]),
             args["policies"],
             approvers=args.get("approver_object_ids", {}),
@@ -119,6 +130,8 @@ class PolicyBundle(pulumi.ComponentResource):
             bots=args["bot_object_ids"],
             kinds=args.get("target_kinds", {}),
         )
+            labels=args.get("target_labels", {}),
+            operations=operations,
         self._policies = policies
 
         def make(values: dict[str, Any]) -> Bundle:
@@ -132,6 +145,7 @@ class PolicyBundle(pulumi.ComponentResource):
                 values["owners"],
                 values["approvers"],
             )
+                operations,
 
         made = pulumi.Output.all(
             tenant=args["tenant_id"],

@@ -25,7 +25,7 @@ from wicketgate_gateway.policy.http import UNREADABLE, HttpRule
 from wicketgate_gateway.policy.kubernetes import KubernetesRule
 from wicketgate_gateway.policy.load import PolicySet, load_bundle
 from wicketgate_gateway.policy.ssh import SshRule
-from wicketgate_gateway.policy.trial import Trial, bundle_of, kind_of, policy_for, stand_in
+from wicketgate_gateway.policy.trial import Trial, bundle_of, kind_of, operations_at, policy_for, stand_in
 
 _STYLES = {Effect.ALLOW: "bold green", Effect.HOLD: "bold yellow", Effect.DENY: "bold red"}
 FOLDER = Path("policies/access")
@@ -43,6 +43,7 @@ def simulate(
     config: Path | None = None,
     label: tuple[str, ...] = (),
     schema: Path | None = None,
+    openapi: Path | None = None,
     at: str = "",
     json: bool = False,
 ) -> None:
@@ -68,12 +69,14 @@ def simulate(
         A label of the target, as `env=prod`; may be repeated.
     schema
         A test file whose `schema` and `views` say which tables there are; masks need it.
+    openapi
+        The target's OpenAPI document, beside policy files; a bundle has its own.
     at
         When, as `2026-11-24T12:00:00+01:00`; without it, now.
     json
         One object.
     """
-    found = policy_chosen(target, bot, group, policy, bundle, config, label)
+    found = policy_chosen(target, bot, group, policy, bundle, config, label, openapi)
     if any(isinstance(rule.points, HttpRule) for rule in found.rules):
         verdict = http_trial.decide(found, sql, _moment(at), body=UNREADABLE)
         _pointed(verdict, [("request", sql)], json=json)
@@ -102,6 +105,7 @@ def policy_chosen(
     bundle: Path | None,
     config: Path | None,
     label: tuple[str, ...],
+    openapi: Path | None = None,
 ) -> TargetPolicy:
     """What applies to a bot at a target, by the options that `simulate` describes. Raises WicketgateError."""
     labels = dict(_label(text) for text in label)
@@ -111,7 +115,9 @@ def policy_chosen(
         if target in read.targets:
             labels = {**read.targets[target].labels, **labels}
     return (
-        _from_bundle(bundle, bot, group, target, labels) if bundle else _from_files(policy, bot, group, target, labels)
+        _from_bundle(bundle, bot, group, target, labels)
+        if bundle
+        else _from_files(policy, bot, group, target, labels, openapi)
     )
 
 
@@ -134,7 +140,12 @@ def _moment(text: str) -> float | None:
 
 
 def _from_files(
-    files: tuple[Path, ...], bot: str, groups: tuple[str, ...], target: str, labels: dict[str, str]
+    files: tuple[Path, ...],
+    bot: str,
+    groups: tuple[str, ...],
+    target: str,
+    labels: dict[str, str],
+    openapi: Path | None = None,
 ) -> TargetPolicy:
     paths = files or tuple(sorted(p for p in FOLDER.glob("*.yaml") if not p.name.endswith(".test.yaml")))
     policies = [model.read(Policy, path) for path in paths]
@@ -142,7 +153,7 @@ def _from_files(
     fitting = [p for p in policies if p.covers(target, kind_of([p]), labels)]
     kind = kind_of(fitting) if fitting else next(iter(kinds), TargetKind.POSTGRES)
     found = policy_for(
-        PolicySet(bundle_of(fitting, bot, groups)),
+        PolicySet(bundle_of(fitting, bot, groups, operations_at(openapi, fitting, target))),
         stand_in(bot),
         (stand_in(f"group {name}") for name in groups),
         target,

@@ -85,7 +85,8 @@ class HttpTerms(Terms):
     """What a rule says of an HTTP request; every term that is given must match. Values may hold `*` and `?`."""
 
     methods: Annotated[Strings, Field(min_length=1), AfterValidator(_methods)] | None = None
-    """Methods, in capitals. Without it: in `allow` and `hold` GET, HEAD and OPTIONS; in `deny`, any."""
+    """Methods, in capitals. Without it: in `allow` and `hold` GET, HEAD and OPTIONS; in `deny`, and with `operations`,
+    any."""
     routes: Annotated[Strings, Field(min_length=1), AfterValidator(_routes)] | None = None
     """Routes: `/orders/{id}` and `/orders/*` stand for one segment there, a last `/**` for any number of them."""
     operations: Annotated[Strings, Field(min_length=1)] | None = None

@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from wicketgate_gateway.contract.http import HttpTerms, json_path
 from wicketgate_gateway.contract.kubernetes import KubernetesTerms
 from wicketgate_gateway.contract.model import Model, Strings, Terms, listed
+from wicketgate_gateway.contract.openapi import ApiOperations
 from wicketgate_gateway.contract.patterns import checked_pattern
 from wicketgate_gateway.contract.ssh import SshTerms
 from wicketgate_gateway.contract.targets import PROTOCOL_OF
@@ -467,6 +468,8 @@ class Bundle(Model):
     """By the object id of the bot's service principal."""
     approvers: dict[Name, Uuid] = Field(default_factory=dict[Name, Uuid])
     """Object id of each group of people that `hold` rules name."""
+    operations: dict[Name, ApiOperations] = Field(default_factory=dict[Name, ApiOperations])
+    """The operations of each target that has an OpenAPI document."""
 
     def render(self) -> str:
         """The bundle's one canonical form: JSON, sorted keys, two spaces, a line end."""

@@ -20,6 +20,8 @@ For HTTP targets statements are requests, with the case's `headers` and `json`:
       - {allow: POST /payments, json: {amount: 5}}
       - deny: [DELETE /orders/7, GET /orders/../admin]
 
+(`openapi: orders.openapi.yaml` before the cases says which operations there are.)
+
 and where they speak of Kubernetes the same (`policy/kubernetes_trial.py`):
 
       - {allow: [get pods web-1 in prod, "create pods/exec web-1 in prod: ls -l"]}
@@ -52,7 +54,15 @@ from wicketgate_gateway.policy import http_trial, kubernetes_trial, ssh_trial
 from wicketgate_gateway.policy.columns import result_columns
 from wicketgate_gateway.policy.http import ABSENT
 from wicketgate_gateway.policy.load import PolicySet
-from wicketgate_gateway.policy.trial import Trial, bundle_of, catalogue_of, kind_of, policy_for, stand_in
+from wicketgate_gateway.policy.trial import (
+    Trial,
+    bundle_of,
+    catalogue_of,
+    kind_of,
+    operations_at,
+    policy_for,
+    stand_in,
+)
 
 SUFFIX = ".test.yaml"
 
@@ -146,6 +156,8 @@ class PolicyTest(Terms):
     """The target; without it, the first that the policy names."""
     labels: dict[str, str] = Field(default_factory=dict[str, str])
     """The target's labels."""
+    openapi: str | None = None
+    """The OpenAPI document of the HTTP target, by its path from the test file: rules by operation need it."""
     relations: dict[str, list[str]] | None = Field(default=None, alias="schema")
     """Tables as `schema.name`, with their columns."""
     views: dict[str, list[str]] = Field(default_factory=dict[str, list[str]])
@@ -207,8 +219,9 @@ def run(path: Path) -> Iterator[Outcome]:
     target = test.target or (targets[0][0] if targets and targets[0] else "some-target")
     catalogue = _catalogue(test, document)
     kind = kind_of(policies)
+    described = operations_at(None if test.openapi is None else path.parent / test.openapi, policies, target)
     for i, case in enumerate(test.cases):
-        whole = PolicySet(bundle_of(policies, case.bot, case.groups))
+        whole = PolicySet(bundle_of(policies, case.bot, case.groups, described))
         found = policy_for(
             whole, stand_in(case.bot), (stand_in(f"group {g}") for g in case.groups), target, test.labels, kind
         )

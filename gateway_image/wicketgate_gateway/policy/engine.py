@@ -20,6 +20,7 @@ from wicketgate_gateway.contract.verdict import Effect, Verdict
 from wicketgate_gateway.masking.masks import Masks
 from wicketgate_gateway.masking.plan import MaskPlan, plan_for, refusal
 from wicketgate_gateway.policy import plumbing, verdicts
+from wicketgate_gateway.policy.api_operations import Operations
 from wicketgate_gateway.policy.compile import CompiledRule, merged
 from wicketgate_gateway.policy.conditions import Outcome
 from wicketgate_gateway.policy.decision import Decision, Record, Subject, VerdictCache
@@ -57,6 +58,7 @@ class TargetPolicy:
         clock: Callable[[], float] = time.time,
         data_masks: Iterable[Mask] = (),
         detectors: Iterable[tuple[Sequence[Mask], Mapping[str, Detector]]] = (),
+        operations: Operations | None = None,
     ) -> None:
         """`cache` is one that bots share whose policies, masks and target are the same; it is not taken where a
         condition asks who the bot is."""
@@ -76,6 +78,8 @@ class TargetPolicy:
         """What is masked in answers other than SQL's rows."""
         self.detectors = tuple(detectors)
         """For each policy with `detect`: those masks, and its own detectors."""
+        self.operations = operations
+        """The operations of the target's OpenAPI document; None without one."""
         conditions = [rule.condition for rule in self.rules if rule.condition is not None]
         self.reads_text = any(condition.reads_text for condition in conditions)
         """Whether a verdict may hang on the literals of a text."""

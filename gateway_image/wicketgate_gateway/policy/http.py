@@ -51,6 +51,8 @@ class RequestPoint:
     """The `operationId` that the target's OpenAPI document has for it, if any."""
     upgrade: str = ""
     """The protocol that the connection shall become, in lower case."""
+    may_be: frozenset[str] | None = None
+    """Those of all operations that a server may take it for; None: there is no document, so it may be any."""
 
     @property
     def kind(self) -> str:
@@ -71,7 +73,8 @@ class RequestPoint:
         return {
             "op.method": self.method,
             "op.path": self.path,
-            "op.operation": self.operation,
+            # Without a document a condition on it fails, and what fails denies.
+            **({} if self.may_be is None and not self.operation else {"op.operation": self.operation}),
             "op.query": {name: list(values) for name, values in self.query.items()},
             "op.headers": {name: list(values) for name, values in self.headers.items()},
             **({} if isinstance(self.body, _Absent) else {"op.body": self.body}),
@@ -152,7 +155,7 @@ class HttpRule:
         if self._upgrade and not point.upgrade:
             return False
         methods = SAFE_METHODS if self._methods is None else self._methods
-        if not _has(methods, point.method):
+        if not (self._methods is None and self._operations is not None) and not _has(methods, point.method):
             return False
         if self._routes is not None and not any(route.matches(point.segments) for route in self._routes):
             return False
@@ -203,7 +206,9 @@ class HttpRule:
             return False
         if self._routes is not None and not any(route.could_match(point.segments) for route in self._routes):
             return False
-        return self._operations is None or (bool(point.operation) and _any(self._operations, point.operation))
+        if self._operations is None or (point.may_be is None and not point.operation):
+            return True  # without a document it could be any operation
+        return any(_any(self._operations, each) for each in (*(point.may_be or ()), point.operation) if each)
 
 
 def compile_terms(terms: HttpTerms) -> HttpRule:
@@ -230,7 +235,11 @@ def _loose_name(name: str) -> str:
 
 def _said(terms: HttpTerms) -> str:
     methods = ", ".join(f"`{m}`" for m in terms.methods or sorted(SAFE_METHODS))
-    said = f"{methods} on " + (", ".join(f"`{r}`" for r in terms.routes or terms.operations or ()) or "any path")
+    if terms.operations is not None:
+        only = f" by {methods}" if terms.methods is not None else ""
+        said = "the operations " + ", ".join(f"`{name}`" for name in terms.operations) + only
+    else:
+        said = f"{methods} on " + (", ".join(f"`{route}`" for route in terms.routes or ()) or "any path")
     parts = [f"`{name}={'|'.join(values)}`" for name, values in (terms.query or {}).items()]
     parts += [f"`{name}: {'|'.join(values)}`" for name, values in (terms.headers or {}).items()]
     parts += [f"`{path}` being {' or '.join(f'`{v}`' for v in values)}" for path, values in (terms.json_ or {}).items()]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wicketgate_gateway.contract.verdict import Effect, Verdict
+from wicketgate_gateway.policy.api_operations import Operations
 from wicketgate_gateway.policy.engine import TargetPolicy
 from wicketgate_gateway.policy.http import ABSENT, RequestPoint
 from wicketgate_gateway.wire.http.head import HttpError
@@ -13,7 +14,11 @@ from wicketgate_gateway.wire.http.target import parse_target
 
 
 def point_of(
-    text: str, headers: Mapping[str, str] | None = None, body: Any = ABSENT, upgrade: str = ""
+    text: str,
+    headers: Mapping[str, str] | None = None,
+    body: Any = ABSENT,
+    upgrade: str = "",
+    operations: Operations | None = None,
 ) -> RequestPoint:
     """The request as the gateway understands it. Raises HttpError for what it refuses."""
     method, blank, target = text.partition(" ")
@@ -21,7 +26,8 @@ def point_of(
         raise HttpError("not a request: write it as `GET /orders/7?x=1`")
     found = parse_target(target)
     values = {name.lower(): (value,) for name, value in (headers or {}).items()}
-    return RequestPoint(method, found.segments, found.query, values, body, "", upgrade)
+    operation, may_be = operations.find(method, found.segments) if operations is not None else ("", None)
+    return RequestPoint(method, found.segments, found.query, values, body, operation, upgrade, may_be)
 
 
 def decide(
@@ -35,7 +41,7 @@ def decide(
 ) -> Verdict:
     """The verdict on a request; one that the gateway refuses for its form is denied, as there."""
     try:
-        point = point_of(text, headers, body, upgrade)
+        point = point_of(text, headers, body, upgrade, policy.operations)
     except HttpError as error:
         return Verdict(Effect.DENY, "builtin:http", error.message, error.remedy, error.code)
     return policy.decide_points([point], point.values(), text, now)

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wicketgate_gateway.contract import model, yaml
+from wicketgate_gateway.contract.checks import operation_problems
 from wicketgate_gateway.contract.errors import DocumentError, Problem
 from wicketgate_gateway.contract.gateway import GatewayTarget
 from wicketgate_gateway.contract.identity import Principal, PrincipalKind
 from wicketgate_gateway.contract.policy import Bundle, BundledPolicy, RecordLevel, Untraceable
 from wicketgate_gateway.contract.values import seconds
 from wicketgate_gateway.masking.masks import Masks
+from wicketgate_gateway.policy.api_operations import Operations
 from wicketgate_gateway.policy.compile import CompiledRule, compile_policy
 from wicketgate_gateway.policy.engine import Record, Subject, TargetPolicy, VerdictCache
 
@@ -30,6 +32,8 @@ class PolicySet:
         self.tenant = bundle.tenant
         self.bots = bundle.bots
         self.groups = frozenset(group for policy in bundle.policies for group in policy.groups)
+        self._operations = {name: Operations(operations) for name, operations in bundle.operations.items()}
+        apis = {name: operations.names for name, operations in self._operations.items()}
         self._rules: dict[str, list[CompiledRule]] = {}
         problems: list[Problem] = []
         for i, policy in enumerate(bundle.policies):
@@ -39,6 +43,7 @@ class PolicySet:
                 problems.append(Problem("two policies have this name", "rename one", where, policy.policy))
             self._rules[policy.policy], found = compile_policy(policy, document, at, bundle.approvers)
             problems += found
+            problems += operation_problems(policy, apis, None, document, at)
         problems += _ambiguous_groups(bundle, document)
         if problems:
             raise DocumentError(problems)
@@ -90,6 +95,7 @@ class PolicySet:
             Subject(bot.name if bot else "", tuple(sorted(names)), target_name, target.labels),
             self.digest,
             cache=cache,
+            operations=self._operations.get(target_name),
             data_masks=[m for policy in policies for m in policy.mask if m.json_ or m.detect],
             detectors=[
                 (found, policy.detectors) for policy in policies if (found := [m for m in policy.mask if m.detect])

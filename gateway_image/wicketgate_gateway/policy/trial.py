@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from wicketgate_gateway.contract import openapi
 from wicketgate_gateway.contract.catalogue import Catalogue, Column, Relation
 from wicketgate_gateway.contract.gateway import GatewayTarget, TargetKind
 from wicketgate_gateway.contract.identity import Principal, PrincipalKind
+from wicketgate_gateway.contract.openapi import ApiOperation
 from wicketgate_gateway.contract.policy import Bundle, BundledBot, BundledPolicy, Policy
 from wicketgate_gateway.contract.targets import PROTOCOL_OF
 from wicketgate_gateway.contract.verdict import Effect
@@ -32,7 +35,12 @@ def stand_in(name: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, name))
 
 
-def bundle_of(policies: Iterable[Policy], bot: str, groups: Sequence[str]) -> Bundle:
+def bundle_of(
+    policies: Iterable[Policy],
+    bot: str,
+    groups: Sequence[str],
+    operations: Mapping[str, Sequence[ApiOperation]] | None = None,
+) -> Bundle:
     """A bundle of these policies. One without `subjects` is given to the bot; its groups are those it is in."""
     policies = list(policies)
     names = {g for p in policies for rule in p.rules if rule.hold is not None for g in rule.hold.approvers.groups}
@@ -53,7 +61,18 @@ def bundle_of(policies: Iterable[Policy], bot: str, groups: Sequence[str]) -> Bu
         policies=bundled,
         bots={stand_in(bot): BundledBot(name=bot, owner="group:nobody")},
         approvers={name: stand_in(f"approvers {name}") for name in sorted(names)},
+        operations={name: list(found) for name, found in (operations or {}).items()},
     )
+
+
+def operations_at(file: Path | None, policies: Iterable[Policy], target: str) -> Mapping[str, Sequence[ApiOperation]]:
+    """The operations of an OpenAPI document, as those of the target and of all that these policies name; of none
+    without a file. Raises DocumentError."""
+    if file is None:
+        return {}
+    operations = openapi.read(file).operations
+    named = {name for policy in policies if isinstance(policy.targets, list) for name in policy.targets}
+    return dict.fromkeys(sorted({target, *named}), operations)
 
 
 def kind_of(policies: Iterable[Policy]) -> TargetKind:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -96,14 +97,10 @@ class HttpSession(Forwarding):
         head, target = exchange.head, exchange.target
         headers = rules.forwarded(head)
         upgrade = _upgrade_of(exchange)
+        operations = self.session.policy.operations
+        operation, may_be = operations.find(head.method, target.segments) if operations is not None else ("", None)
         point = RequestPoint(
-            head.method,
-            target.segments,
-            target.query,
-            rules.grouped(headers),
-            ABSENT,
-            self._operation(exchange),
-            upgrade,
+            head.method, target.segments, target.query, rules.grouped(headers), ABSENT, operation, upgrade, may_be
         )
         body: bytes | None = None
         if exchange.length != 0:
@@ -131,9 +128,6 @@ class HttpSession(Forwarding):
             body,
             upgrade,
         )
-
-    def _operation(self, exchange: Exchange) -> str:
-        return ""
 
     # One request.
 
@@ -393,7 +387,7 @@ def _with_body(point: RequestPoint, body: bytes | None) -> RequestPoint:
                 raise HttpError(
                     f"the body is not JSON that can be decided on: {error}", code="body-malformed"
                 ) from None
-    return RequestPoint(point.method, point.segments, point.query, point.headers, found, point.operation, point.upgrade)
+    return replace(point, body=found)
 
 
 def _upgrade_of(exchange: Exchange) -> str:

@@ -32,7 +32,7 @@ async def understood(asked: Any, *, reads: bool = False) -> tuple[Any, RequestPo
     from wicketgate_gateway.policy.compile import compile_rule
 
     rule = Rule.model_validate({"allow": {"http": {"methods": "*", "json": {"$.a": "1"}}}})
-    policy = SimpleNamespace(rules=[compile_rule("p", 1, rule, {})] if reads else [], data_masks=())
+    policy = SimpleNamespace(rules=[compile_rule("p", 1, rule, {})] if reads else [], data_masks=(), operations=None)
     session: Any = SimpleNamespace(policy=policy)
     found = await HttpSession(session, SimpleNamespace(), lambda: None).understand(asked)  # type: ignore[arg-type]
     (point,) = found.points
