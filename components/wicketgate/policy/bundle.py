@@ -11,6 +11,7 @@ from wicketgate.args import PolicyBundleArgs
 from wicketgate.policy.openapi import operations_in
 from wicketgate_gateway.contract import checks, model
 from wicketgate_gateway.contract.errors import DocumentError, Problem, Where
+from wicketgate_gateway.contract.openapi import ApiOperation
 from wicketgate_gateway.contract.policy import Bundle, BundledBot, BundledPolicy, Policy
 
 
@@ -34,9 +35,9 @@ def read_policies(
     groups: Collection[str] | None = None,
     bots: Collection[str] | None = None,
     kinds: Mapping[str, str] | None = None,
-) -> dict[str, Policy]:
     labels: Mapping[str, Mapping[str, str]] | None = None,
     operations: Mapping[str, list[ApiOperation]] | None = None,
+) -> dict[str, Policy]:
     """Read the named policy files of `folder`; raises DocumentError with the mistakes of all of them.
 
     Where the known `approvers`, `groups` and `bots` are given, names beyond them are mistakes; where each target's kind
@@ -58,11 +59,11 @@ def read_policies(
         if approvers is not None:
             problems += checks.name_problems(policy, approvers=approvers, groups=groups, bots=bots, document=document)
         problems += checks.kind_problems(policy, kinds or {}, document)
-        if policy.policy != name:
         if operations is not None:
             targets = {name: (kind, (labels or {}).get(name, {})) for name, kind in (kinds or {}).items()}
             apis = {name: {op.id for op in found if op.id is not None} for name, found in operations.items()}
             problems += checks.operation_problems(policy, apis, targets, document)
+        if policy.policy != name:
             message = f"the policy in `{path.name}` calls itself `{policy.policy}`"
             problems.append(Problem(message, "let file name and `policy` agree", Where(str(path), 1), "policy"))
         found[name] = policy
@@ -80,10 +81,10 @@ def bundle(
     bot_ids: Mapping[str, str],
     owner_ids: Mapping[str, str] | None = None,
     approver_ids: Mapping[str, str] | None = None,
-) -> Bundle:
     operations: Mapping[str, list[ApiOperation]] | None = None,
+) -> Bundle:
     """The bundle: deterministic, whatever order the inputs come in. `groups` maps each policy to short group names."""
-    return Bundle(
+    made = Bundle(
         tenant=tenant,
         policies=[
             BundledPolicy.model_validate(
@@ -103,9 +104,9 @@ def bundle(
         },
         approvers=dict(sorted((approver_ids or {}).items())),
     )
-
     # What no target has is not said: such a bundle keeps the digest that it had before there were operations.
     return made.model_copy(update={"operations": dict(sorted(operations.items()))}) if operations else made
+
 
 def _subjects(policy: Policy, kind: str) -> list[str]:
     return [] if policy.subjects is None else getattr(policy.subjects, kind) or []
@@ -121,17 +122,17 @@ class PolicyBundle(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: PolicyBundleArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("wicketgate:index:PolicyBundle", name, {"access": args.get("access")}, opts)
-        policies = read_policies(
         operations = operations_in(args.get("target_openapi", {}))
+        policies = read_policies(
             Path(args["folder"]),
             args["policies"],
             approvers=args.get("approver_object_ids", {}),
             groups=args["group_object_ids"],
             bots=args["bot_object_ids"],
             kinds=args.get("target_kinds", {}),
-        )
             labels=args.get("target_labels", {}),
             operations=operations,
+        )
         self._policies = policies
 
         def make(values: dict[str, Any]) -> Bundle:
@@ -144,8 +145,8 @@ class PolicyBundle(pulumi.ComponentResource):
                 values["bots"],
                 values["owners"],
                 values["approvers"],
-            )
                 operations,
+            )
 
         made = pulumi.Output.all(
             tenant=args["tenant_id"],
