@@ -6,6 +6,8 @@ import contextlib
 import os
 import secrets
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -42,14 +44,20 @@ def container_engine() -> Iterator[Engine]:
         yield made
 
 
+def make_context(folder: Path) -> Path:
+    """The build context of the image, by the command that people use."""
+    wheel = native_wheel()
+    given = ["--native-wheel", str(wheel)] if wheel else []
+    command = [sys.executable, "-m", "tools.image", "context", str(folder), *given]
+    done = subprocess.run(command, cwd=NATIVE.parent.parent, capture_output=True, text=True, timeout=580, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
 @pytest.fixture(scope="session")
 def image_context(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The build context of the image."""
-    from tools.image import context
-
-    folder = tmp_path_factory.mktemp("image") / "context"
-    context.make(folder, lambda _: None, native_wheel())
-    return folder
+    return make_context(tmp_path_factory.mktemp("image") / "context")
 
 
 @pytest.fixture(scope="session")

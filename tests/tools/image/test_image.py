@@ -93,10 +93,9 @@ def test_the_bill_of_materials_is_what_is_installed(image_context: Path) -> None
 
 
 def test_the_same_lock_gives_the_same_bytes(image_context: Path, tmp_path: Path) -> None:
-    from tests.engines import native_wheel
+    from tests.engines import make_context
 
-    again = tmp_path / "context"
-    context.make(again, lambda _: None, native_wheel())
+    again = make_context(tmp_path / "context")
     first, second = (
         {
             str(p.relative_to(f)): (p.read_bytes(), p.stat().st_mode, p.stat().st_mtime)
