@@ -16,6 +16,9 @@ from wicketgate_gateway.recording.journal import Journal
 from wicketgate_gateway.recording.recorder import Recorder
 from wicketgate_gateway.session.postgres import PostgresSession
 from wicketgate_gateway.session.session import Gate, Notices, Opening, Session
+from wicketgate_gateway.session.ssh import SshSession
+from wicketgate_gateway.tunnel.messages import SshChannel
+from wicketgate_gateway.wire.ssh.channel import FrameDecoder
 
 _EVENTS = msgspec.msgpack.Decoder(AuditEvent)
 PARAMETERS = {"standard_conforming_strings": "on", "client_encoding": "UTF8", "search_path": "public"}
@@ -119,3 +122,102 @@ async def make_world(decider: Any, tmp_path: Path) -> AsyncIterator[Callable[...
 async def world(make_world: Callable[..., World]) -> World:
     """A session whose bot reads everything (e-mail addresses masked) and writes orders."""
     return make_world()
+
+
+SSH_RULES = """
+rules:
+  - allow: {ssh: {commands: [uname -a, cat]}}
+  - hold: {ssh: {commands: [reboot *]}, approvers: {groups: [dba]}}
+"""
+
+
+class SshStream:
+    """A stream of the tunnel or of the link, as a session has it."""
+
+    def __init__(self, opening: Any = None) -> None:
+        self.opening = opening
+        self.came: list[tuple[int, bytes]] = []
+        self.closed: str | None = None
+        self.returned = 0
+        self.writable = True
+        self.on_data: Callable[[bytes], None] = lambda _: None
+        self.on_close: Callable[[str], None] = lambda _: None
+        self.on_writable: Callable[[], None] = lambda: None
+        self._decoder = FrameDecoder()
+
+    def send(self, data: bytes) -> None:
+        self.came += self._decoder.feed(data)
+
+    def consumed(self, count: int) -> None:
+        self.returned += count
+
+    def close(self, reason: str) -> None:
+        self.closed = self.closed or reason
+
+    def end(self, reason: str) -> None:
+        """The other side ends it."""
+        self.on_close(reason)
+
+    def of(self, kind: int) -> bytes:
+        """All that was sent of one kind."""
+        return b"".join(payload for found, payload in self.came if found == kind)
+
+
+class SshWorld(World):
+    """One SSH session, its client, and what was opened at the target."""
+
+    def __init__(self, decider: Any, folder: Path) -> None:
+        super().__init__(decider, folder)
+        self.fail_journal = False
+        self.opened: list[SshStream] = []
+        self.recorded_then: list[Any] = []
+        self.before_open: Callable[[], list[Any]] = list
+        self.overs = 0
+        self.client: Any = SshStream()
+        submit = self.journal.submit
+
+        def failing(events: Any, release: Any = None) -> None:
+            if self.fail_journal and release is not None:
+                asyncio.get_running_loop().call_soon(release, OSError("full"))
+            else:
+                submit(events, release)
+
+        self.journal.submit = failing  # type: ignore[method-assign]
+        self.ssh = SshSession(self.session, self.client, self._open, on_over=self._over)
+
+    async def _open(self, target: str, opening: Any) -> Any:
+        assert target == "orders-db"
+        self.recorded_then = self.before_open()
+        self.opened.append(SshStream(opening))
+        return self.opened[-1], None
+
+    def _over(self) -> None:
+        self.overs += 1
+
+    def channels(self) -> list[SshStream]:
+        """Those at the target, without the connection's own."""
+        return self.opened[1:]
+
+    def ask(self, command: str, kind: str = "exec", **more: Any) -> SshStream:
+        """The client opens a channel."""
+        stream: Any = SshStream()
+        self.ssh.open_channel(stream, SshChannel(session=self.session.id, kind=kind, command=command, **more))
+        return stream
+
+
+@pytest.fixture
+async def make_ssh(decider: Any, tmp_path: Path) -> AsyncIterator[Callable[..., SshWorld]]:
+    """`make_ssh(rules)`: see `SshWorld`."""
+    made: list[SshWorld] = []
+
+    def make(rules: str = SSH_RULES) -> SshWorld:
+        made.append(SshWorld(decider(rules), tmp_path / str(len(made))))
+        return made[-1]
+
+    yield make
+    for world in made:
+        world.fail_journal = False
+        world.ssh.end("57P01", "the test ends", reason="test")
+        await world.recorder.close()
+        await world.journal.drain()
+        world.journal.close()
