@@ -20,7 +20,7 @@ import pytest
 from wicketgate_gateway.approvals.model import Choice, Request, State
 from wicketgate_gateway.approvals.service import Approvals, groups_to_check
 from wicketgate_gateway.approvals.store import ApprovalStore, open_store
-from wicketgate_gateway.audit.events import HoldRequested, Operation
+from wicketgate_gateway.audit.events import AgentDisconnected, HoldRequested, Operation
 from wicketgate_gateway.contract.identity import Principal, PrincipalKind
 from wicketgate_gateway.policy.load import PolicyStore
 from wicketgate_gateway.wire.postgres import messages as m
@@ -319,3 +319,17 @@ def test_a_new_policy_makes_an_approval_void(door: Door) -> None:
         assert "55" not in door.value()
     finally:
         door.gateway.write_policies(POLICY)
+
+
+@pytest.mark.parametrize("size", [60_000, 300_000, 5_000_000])
+def test_a_huge_held_statement_costs_no_other_session_anything(door: Door, size: int) -> None:
+    """Its estimate goes over the tunnel that all sessions share."""
+    other, session, known = door.session(), door.session(), len(door.gateway.events())
+    before = door.value()
+    by_text = m.query(f"UPDATE door SET note = '{'x' * size}' WHERE id = 1")
+    by_value = m.parse("", "UPDATE door SET note = $1 WHERE id = 1") + m.bind("", "", [b"x" * size]) + m.execute("")
+    assert session.code(by_value + m.SYNC)
+    assert door.session().code(by_text)
+    assert [kind for kind, _ in other.ask(m.query("SELECT count(*) FROM orders"))][-1] == "Z"
+    assert door.value() == before
+    assert not [event for event in door.gateway.events()[known:] if isinstance(event, AgentDisconnected)]

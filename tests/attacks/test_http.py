@@ -15,7 +15,7 @@ from typing import Any
 import h11
 import pytest
 
-from wicketgate_gateway.audit.events import Operation, SessionRefused
+from wicketgate_gateway.audit.events import AgentDisconnected, Operation, SessionRefused
 
 pytestmark = pytest.mark.slow
 
@@ -309,6 +309,21 @@ def test_a_redirect_is_not_followed_and_leads_to_no_other_target(web: Any) -> No
     assert answer.startswith(b"HTTP/1.1 302")
     assert len(got) == 1
     assert len(web.upstream.seen) == before + 1
+
+
+@pytest.mark.parametrize("size", [20_000, 60_000, 64_900, 200_000])
+def test_a_huge_head_costs_no_other_request_anything(web: Any, size: int) -> None:
+    """Heads go over the tunnel that all sessions share, in parts if they are longer than a frame."""
+    known = len(web.events())
+    lines = [f"X-{n}: {'v' * 1000}" for n in range(size // 1008)]
+    for extra in (lines, [f"X-One: {'v' * (size - 2000)}"], [f"X-{n}: " for n in range(size // 8)]):
+        answer = web.raw(web.head("GET /t/orders-api/orders/5 HTTP/1.1", *extra, "Connection: close"))
+        assert answer[:12] in (b"HTTP/1.1 200", b"HTTP/1.1 431", b"HTTP/1.1 400", b"HTTP/1.1 413"), answer[:200]
+    long = web.head(f"GET /t/orders-api/orders/5?{'q' * size} HTTP/1.1", "Connection: close")
+    assert web.raw(long).startswith(b"HTTP/1.1 ")
+    good = web.head("GET /t/orders-api/orders/5 HTTP/1.1", "Connection: close")
+    assert web.raw(good).startswith(b"HTTP/1.1 200")
+    assert not [event for event in web.events()[known:] if isinstance(event, AgentDisconnected)]
 
 
 def test_problems_tell_no_secret(web: Any) -> None:

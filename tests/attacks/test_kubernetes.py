@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import ssl
@@ -13,7 +14,7 @@ import pytest
 import yaml
 
 from tests.clusters import TARGET, KubeRunning, kube_in
-from wicketgate_gateway.audit.events import Operation, SessionRefused
+from wicketgate_gateway.audit.events import AgentDisconnected, Operation, SessionRefused
 
 pytestmark = [pytest.mark.slow, pytest.mark.build]
 CORPUS: dict[str, dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "kubernetes.yaml").read_text())
@@ -163,6 +164,21 @@ def test_attack(ground: KubeRunning, attack: dict[str, Any]) -> None:
 
 def _refusal(event: Any) -> bool:
     return isinstance(event, SessionRefused) or (isinstance(event, Operation) and event.effect != "allow")
+
+
+@pytest.mark.parametrize("size", [20_000, 62_000, 200_000])
+def test_a_huge_request_costs_no_other_one_anything(ground: KubeRunning, size: int) -> None:
+    """Heads, names and label selectors go over the tunnel that all sessions share."""
+    before = len(ground.events())
+    headers = {f"X-{n}": "v" * 1000 for n in range(size // 1010)}
+    paths = ["/api/v1/namespaces/shop/pods", f"/api/v1/namespaces/shop/pods/{'x' * size}",
+             f"/api/v1/namespaces/shop/pods?labelSelector=a%3D{'x' * size}"]  # fmt: skip
+    for path in paths:
+        for more in ({}, headers):
+            with contextlib.suppress(OSError):
+                send(ground, {"ask": f"GET {path}", "headers": more})
+    assert send(ground, {"ask": "GET /api/v1/namespaces/shop/pods"}).startswith(b"HTTP/1.1 200")
+    assert not [event for event in ground.events()[before:] if isinstance(event, AgentDisconnected)]
 
 
 def test_nothing_changed(ground: KubeRunning) -> None:

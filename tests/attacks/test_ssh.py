@@ -779,3 +779,51 @@ def test_a_client_that_does_not_read_harms_no_other(gateway: SshRunning) -> None
     assert connect_works(gateway)
     assert time.monotonic() - begun < 20
     deaf.close()
+
+
+@pytest.mark.parametrize("size", [70_000, 200_000])
+def test_a_huge_name_or_token_costs_no_other_client_anything(
+    gateway: SshRunning, client: paramiko.Transport, size: int
+) -> None:
+    """Both go over the link that all clients share: the one who sends them is no bot yet."""
+    for name, token in (("x" * size, "t"), ("web-1", "t" * size), ("\u4e2d" * (size // 3), "\u4e2d" * (size // 3))):
+        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+            connect(gateway, token, name).close()
+    assert execute(client, "uname -a")[0] == 0
+    other = connect(gateway)
+    assert execute(other, "uname -a")[0] == 0
+    other.close()
+
+
+@pytest.mark.parametrize("filler", ["x", "\x01", "\u4e2d", "'"])
+@pytest.mark.parametrize("kind", ["exec", "subsystem", "env", "pty", "forward"])
+def test_a_huge_request_costs_no_other_channel_anything(
+    gateway: SshRunning, client: paramiko.Transport, kind: str, filler: str
+) -> None:
+    """What opens a channel goes over the link and the tunnel that all sessions share."""
+    other = connect(gateway)
+    neighbour = other.open_session(timeout=30)
+    neighbour.exec_command("cat")
+    text = filler * (30_000 // len(filler.encode()))
+    with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+        if kind == "forward":
+            client.open_channel("direct-tcpip", (text, 1), ("127.0.0.1", 1), timeout=30)
+        else:
+            channel = client.open_session(timeout=30)
+            if kind == "env":
+                for number in range(40):
+                    channel.set_environment_variable(f"LC_{number}", text[:900])
+                    channel.set_environment_variable(text[:900], "x")
+            if kind == "pty":
+                channel.get_pty(text)
+            if kind == "subsystem":
+                channel.invoke_subsystem(text)
+            else:
+                channel.exec_command(text if kind == "exec" else "uname -a")
+            status, said = answer(channel)
+            assert CANARY.encode() not in said
+            assert status != 0 or kind in ("env", "pty")
+    neighbour.sendall(b"still here")
+    assert answer(neighbour) == (0, b"still here")
+    other.close()
+    untouched()

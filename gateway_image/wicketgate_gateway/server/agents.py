@@ -40,7 +40,7 @@ from wicketgate_gateway.tunnel.messages import (
     Rejected,
     Welcome,
 )
-from wicketgate_gateway.tunnel.mux import MAX_MESSAGE, Mux, Stream
+from wicketgate_gateway.tunnel.mux import MAX_MESSAGE, Mux, Stream, TooLongError
 
 MAX_STRANGERS = 64
 """Connections at once that have not proved who they are."""
@@ -49,6 +49,8 @@ MAX_TUNNELS = 8
 HANDSHAKE_SECONDS = 10.0
 REFRESH_SPACING = 2.0
 """The least time between two requests for a target's catalogue."""
+MAX_ESTIMATE = 1024 * 1024
+"""Bytes of a statement and its parameters that are sent for an estimate: bots choose them, and all share the tunnel."""
 _MAX_TEXT = 500
 
 log = structlog.get_logger("wicketgate.agents")
@@ -271,6 +273,11 @@ class AgentRegistry:
 
         try:
             stream = tunnel.mux.open(opening)
+        except TooLongError:
+            raise TargetUnavailableError(
+                f"what the session with `{target}` begins with is too long", code="request-too-long",
+                remedy="send shorter start-up parameters", sqlstate="54000",
+            ) from None  # fmt: skip
         except ConnectionError as error:
             raise TargetUnavailableError(
                 f"the agent of `{target}` cannot take a session: {error}", code="agent-unavailable"
@@ -324,7 +331,8 @@ class AgentRegistry:
         answered: asyncio.Future[Estimated] = asyncio.get_running_loop().create_future()
         self._estimates[number] = (tunnel, answered)
         try:
-            tunnel.mux.send_message(message)
+            if _size(message) > MAX_ESTIMATE or not tunnel.mux.send_message(message):
+                return Estimated(number=number, note="it is too long to be estimated")
             found = await answered
         finally:
             del self._estimates[number]
@@ -440,6 +448,12 @@ class AgentRegistry:
                 except Exception as error:
                     log.error("an agent could not be checked again", agent=tunnel.name, exc_info=error)
                     tunnel.refuse("internal-error", "the agent could not be checked again")
+
+
+def _size(asked: Estimate) -> int:
+    # Four bytes are the most that a character takes; each parameter, type and format has a head of its own.
+    parts = len(asked.parameters) + len(asked.types) + len(asked.formats)
+    return 4 * len(asked.statement) + sum(len(value) for value in asked.parameters if value is not None) + 9 * parts
 
 
 def _ignore(_: Control) -> None: ...

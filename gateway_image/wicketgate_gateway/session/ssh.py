@@ -93,14 +93,14 @@ class SshSession:
         return stream
 
     def _opening(self, wanted: SshChannel) -> Open:
-        encoded = _encode(wanted).decode()
+        encoded = _encode(wanted)
         if len(encoded) > MAX_OPENING:
             raise WicketgateError("the request is too long to be passed on", code="request-too-long")
         return Open(
             target=self.session.opening.target_name,
             bot=self.session.bot,
             session=self.session.id,
-            parameters={PARAMETER: encoded},
+            parameters={PARAMETER: encoded.decode()},
         )
 
     async def _make_link(self) -> None:

@@ -64,8 +64,8 @@ class Cancel(Message, frozen=True, kw_only=True, tag="cancel"):
 
 
 class HttpRequest(Message, frozen=True, kw_only=True, tag="http-request"):
-    """Gateway to agent, on a stream to an HTTP or Kubernetes target: send this request. Data frames are its body, framed
-    as `headers` say; the answer comes back as the target sent it."""
+    """Gateway to agent, on a stream to an HTTP or Kubernetes target: send this request. Data frames are its body,
+    framed as `headers` say; the answer comes back as the target sent it."""
 
     method: str
     path: str

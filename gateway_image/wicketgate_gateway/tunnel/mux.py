@@ -21,9 +21,12 @@ from typing import Any, cast
 
 from wicketgate_gateway.tunnel import frames
 from wicketgate_gateway.tunnel.messages import Control
-from wicketgate_gateway.tunnel.stream import MAX_MESSAGE, WINDOW, Stream, encode, nothing
+from wicketgate_gateway.tunnel.stream import MAX_MESSAGE, WINDOW, Stream, TooLongError, encode, nothing
 
-__all__ = ["MAX_MESSAGE", "Mux", "Stream"]
+__all__ = ["MAX_MESSAGE", "MAX_OPENING", "Mux", "Stream", "TooLongError"]
+
+MAX_OPENING = frames.MAX_PAYLOAD
+"""The longest message that opens a stream: one frame."""
 
 TURN_BYTES = 256 * 1024
 """Queued bytes that leave in one loop turn."""
@@ -86,21 +89,34 @@ class Mux(asyncio.Protocol):
     # What the owner calls.
 
     def open(self, message: Control) -> Stream:
-        """A new stream, opened at the peer by `message`. Raises ConnectionError if the tunnel is down or worn out."""
+        """A new stream, opened at the peer by `message`, which must fit into one frame.
+
+        Raises ConnectionError if the tunnel is down or worn out, TooLongError for a message that does not fit.
+        """
         assert self._opens
         if self.lost is not None or self._reason is not None:
             raise ConnectionError("the tunnel is down")
         if self._last >= 0xFFFF_FFFF or len(self.streams) >= MAX_STREAMS:
             raise ConnectionError("the tunnel has no free stream")
+        # Before the number is taken: what cannot be sent must not leave a stream that only this end knows of.
+        data = encode(message)
+        if len(data) > MAX_OPENING:
+            raise TooLongError("the request is too long")
         self._last += 1
         stream = self.streams[self._last] = Stream(self, self._last)
-        stream.send_control(message)
+        stream.enqueue(data)
         return stream
 
-    def send_message(self, message: Control) -> None:
-        """Sends one of the tunnel's own messages."""
-        if self.lost is None:
-            self._root.enqueue(encode(message))
+    def send_message(self, message: Control) -> bool:
+        """Sends one of the tunnel's own messages. False for one over MAX_MESSAGE, which is left out: the peer would end
+        the tunnel for it."""
+        if self.lost is not None:
+            return True
+        data = encode(message)
+        if len(data) > MAX_MESSAGE:
+            return False
+        self._root.enqueue(data)
+        return True
 
     def close(self, reason: str) -> None:
         """Ends the tunnel after what is buffered has gone out; the peer has as long as a dead one to take it."""
@@ -222,9 +238,11 @@ class Mux(asyncio.Protocol):
         if self._opens or self._on_open is None or number <= self._last:
             self._closed_or_wrong(number)
             return
-        if kind == _PART:
-            raise frames.FrameError("an overlong opening")
         self._last = number
+        if kind == _PART:
+            # Its other parts come for a number that is known to be over.
+            self.send_raw(frames.frame(frames.CLOSE, number, b"the request is too long"))
+            return
         stream = Stream(self, number)
         message = stream.message(kind, payload, self.max_message)
         assert message is not None
@@ -296,6 +314,12 @@ class Mux(asyncio.Protocol):
         if self.streams.pop(stream.id, None) is not None:
             self.send_raw(frames.frame(frames.CLOSE, stream.id, reason.encode()[: frames.MAX_REASON]))
         stream.end(reason)
+
+    def refuse(self, stream: Stream, reason: str) -> None:
+        """Ends a stream at both ends for what was done wrong on it; its owner hears of it in the next loop turn."""
+        if self.streams.pop(stream.id, None) is not None:
+            self.send_raw(frames.frame(frames.CLOSE, stream.id, reason.encode()[: frames.MAX_REASON]))
+        stream.end(reason, soon=True)
 
     def _flush(self) -> None:
         self.scheduled = False

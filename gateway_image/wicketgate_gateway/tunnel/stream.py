@@ -27,12 +27,17 @@ CHUNK_BYTES = 64 * 1024
 MAX_MESSAGE = 4 * 1024 * 1024
 """The longest message, over all its parts."""
 MAX_PARTS = 2 * MAX_MESSAGE // CHUNK_BYTES
+TOO_LONG = "a message over its limit"
 
 encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder[Control](Control).decode
 _pack = frames.header
 _pack_header, _DATA_BITS = frames.HEADER.pack, frames.DATA << 24
 _DATA, _CONTROL, _PART = frames.DATA, frames.CONTROL, frames.CONTROL_PART
+
+
+class TooLongError(ConnectionError):
+    """What should open a stream does not fit; nothing was sent, and everything else goes on."""
 
 
 def nothing(_: Any = None) -> None:
@@ -61,6 +66,10 @@ class Carrier(Protocol):
 
     def finish(self, stream: Stream, reason: str) -> None:
         """Sends a stream's end and forgets it."""
+        ...
+
+    def refuse(self, stream: Stream, reason: str) -> None:
+        """Ends a stream at both ends for what was done wrong on it; its owner hears of it in the next loop turn."""
         ...
 
 
@@ -164,10 +173,17 @@ class Stream:
         mux.activate(self)
 
     def send_control(self, message: Control) -> None:
-        """Sends a message in order with the data; messages cost no credit."""
+        """Sends a message in order with the data; messages cost no credit.
+
+        One over MAX_MESSAGE ends this stream, and no other: what would follow has no meaning without it.
+        """
         if self.closed is not None or self.closing is not None:
             return
-        self.enqueue(encode(message))
+        data = encode(message)
+        if len(data) > MAX_MESSAGE:
+            self._mux.refuse(self, TOO_LONG)
+        else:
+            self.enqueue(data)
 
     def consumed(self, count: int) -> None:
         """Gives `count` bytes of credit back to the peer: they have been passed on."""
@@ -237,23 +253,31 @@ class Stream:
         return False
 
     def message(self, kind: int, payload: bytes, limit: int) -> Control | None:
-        """The message that this frame completes, or None. Raises FrameError."""
+        """The message that this frame completes, or None. Raises FrameError.
+
+        A session's stream that gets one over the limit is refused; only the tunnel's own stream ends the tunnel.
+        """
         if kind == _PART or self._assembly:
             self._assembly.append(payload)
             self._assembled += len(payload)
             if self._assembled > limit or len(self._assembly) > MAX_PARTS:
-                raise frames.FrameError("a message over its limit")
+                return self._over_the_limit()
             if kind == _PART:
                 return None
             payload = b"".join(self._assembly)
             self._assembly.clear()
             self._assembled = 0
         if len(payload) > limit:
-            raise frames.FrameError("a message over its limit")
+            return self._over_the_limit()
         try:
             return _decode(payload)
         except msgspec.MsgspecError:
             raise frames.FrameError("a message that is none of ours") from None
+
+    def _over_the_limit(self) -> None:
+        if not self.id:
+            raise frames.FrameError(TOO_LONG)
+        self._mux.refuse(self, TOO_LONG)
 
     def receive(self, data: bytes) -> None:
         """Takes data from the peer. Raises FrameError beyond its credit."""
@@ -268,11 +292,15 @@ class Stream:
         else:
             self._stash.append(data)
 
-    def end(self, reason: str) -> None:
-        """The stream is over, by whichever end."""
+    def end(self, reason: str, *, soon: bool = False) -> None:
+        """The stream is over, by whichever end. `soon` has its owner told in the next loop turn."""
         if self.closed is not None:
             return
         self.closed = reason
         self.queue.clear()
+        self._assembly.clear()
         if self._on_close is not None and self.closing is None:
-            self._on_close(reason)
+            if soon:
+                self._mux.loop.call_soon(self._on_close, reason)
+            else:
+                self._on_close(reason)

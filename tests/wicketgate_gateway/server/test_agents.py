@@ -18,6 +18,7 @@ from wicketgate_gateway.contract.identity import Principal, PrincipalKind
 from wicketgate_gateway.identity.errors import Refused
 from wicketgate_gateway.server import agents
 from wicketgate_gateway.server.agents import AgentRegistry, TargetUnavailableError
+from wicketgate_gateway.session.estimates import Wanted
 from wicketgate_gateway.tunnel import frames, mux
 from wicketgate_gateway.tunnel.messages import (
     CatalogueRefresh,
@@ -177,6 +178,21 @@ async def test_a_session(gate: Gate, eventually: Eventually) -> None:
     await eventually(lambda: got)
     assert gate.registry.agent_of("orders-db") == "eu-west"
     assert gate.registry.agent_of("nothing") == ""
+
+
+async def test_attack_what_is_too_long_fails_alone(gate: Gate, eventually: Eventually) -> None:
+    agent = await gate.connected(eventually)
+    stream, _ = await gate.registry.open("orders-db", OPENING)
+    long = Open(target="orders-db", bot="b", session="s", parameters={"application_name": "x" * mux.MAX_OPENING})
+    with pytest.raises(TargetUnavailableError) as told:
+        await gate.registry.open("orders-db", long)
+    assert (told.value.code, told.value.sqlstate) == ("request-too-long", "54000")
+    for text, parameters in (("SELECT 1 -- " + "x" * agents.MAX_ESTIMATE, []), ("SELECT $1", [b"x" * 5_000_000])):
+        wanted = Wanted(text, count=False)
+        found = await gate.registry.estimate("orders-db", wanted, [], parameters, [])
+        assert found.note == "it is too long to be estimated"
+    again, _ = await gate.registry.open("orders-db", OPENING)
+    assert (stream.closed, again.closed, agent.lost) == (None, None, [])
 
 
 async def test_data_right_behind_the_answer_is_not_lost(gate: Gate, eventually: Eventually) -> None:

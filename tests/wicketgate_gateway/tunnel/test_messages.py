@@ -31,6 +31,17 @@ EXAMPLES: list[Control] = [
         formats=[0, 1],
     ),
     messages.Estimated(number=1, rows=2, counted=3, plan="Delete on t", note="n"),
+    messages.SshConnect(target="t", token="x", user="u", peer="127.0.0.1:5", client="SSH-2.0-x"),
+    messages.SshChannel(
+        session="s",
+        kind="exec",
+        command="top",
+        env={"LANG": "C"},
+        pty="xterm",
+        size=(80, 24, 0, 0),
+        modes={53: 1},
+        cut=9,
+    ),
 ]
 decode = msgspec.msgpack.Decoder[Control](Control).decode
 

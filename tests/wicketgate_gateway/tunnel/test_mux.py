@@ -11,7 +11,7 @@ import pytest
 from wicketgate.testing.certs import CertificateAuthority, client_context
 from wicketgate_gateway.tunnel import frames, mux
 from wicketgate_gateway.tunnel.messages import Cancel, Control, Hello, Open, Opened, Welcome
-from wicketgate_gateway.tunnel.mux import Mux
+from wicketgate_gateway.tunnel.mux import MAX_MESSAGE, MAX_OPENING, Mux, TooLongError
 from wicketgate_gateway.tunnel.stream import MAX_PARTS, WINDOW, Stream, encode
 
 pytestmark = pytest.mark.anyio
@@ -348,6 +348,62 @@ async def test_attack_an_endless_message() -> None:
 async def test_attack_a_message_in_endlessly_many_parts() -> None:
     parts = frames.frame(frames.CONTROL_PART, 0, b"x") * (MAX_PARTS + 1)
     assert "over its limit" in (await attacked(parts)).lost[0]
+
+
+async def test_attack_an_opening_that_does_not_fit_costs_nobody_else_anything() -> None:
+    gateway, agent, near, far = await opened()
+    with pytest.raises(TooLongError):
+        gateway.mux.open(Open(target="orders-db", bot="b", session="s", parameters={"x": "y" * MAX_OPENING}))
+    with pytest.raises(UnicodeEncodeError):
+        gateway.mux.open(Open(target="orders-db", bot="\udc80", session="s", parameters={}))
+    assert list(gateway.mux.streams) == [near.id]
+    after = gateway.mux.open(OPEN)
+    got: list[bytes] = []
+    far.on_data = got.append
+    near.send(b"still here")
+    await turns()
+    assert agent.opened[-1][0].id == after.id
+    assert got == [b"still here"]
+    assert gateway.lost == agent.lost == []
+
+
+async def test_attack_an_opening_in_parts_is_refused_alone() -> None:
+    parts = frames.frame(frames.CONTROL_PART, 7, b"x" * 1000) * 3 + frames.frame(frames.CONTROL, 7, b"x")
+    end = await attacked(parts, frames.frame(frames.CONTROL, 8, encode(OPEN)), opens=False)
+    assert [stream.id for stream, _ in end.opened] == [8]
+    assert frames.frame(frames.CLOSE, 7, b"the request is too long") in b"".join(end.wire.written)
+    assert end.lost == []
+
+
+async def test_attack_a_message_over_the_limit_ends_its_own_stream_at_its_sender() -> None:
+    gateway, agent, near, far = await opened()
+    other = gateway.mux.open(OPEN)
+    ended: list[str] = []
+    near.on_close = far.on_close = ended.append
+    far.on_data = lambda data: pytest.fail("data without the message before it")
+    near.send_control(Opened(parameters={"x": "y" * MAX_MESSAGE}))
+    near.send(b"the body of what was never said")
+    assert ended == []
+    await turns()
+    assert ended == ["a message over its limit"] * 2
+    assert other.closed is None
+    assert gateway.lost == agent.lost == []
+
+
+async def test_attack_an_endless_message_on_a_stream_ends_that_stream_alone() -> None:
+    part = frames.frame(frames.CONTROL_PART, 1, b"x" * 32768)
+    end = await attacked(*[part] * 9, frames.frame(frames.DATA, 2, b"x"), streams=2)
+    assert list(end.mux.streams) == [2]
+    assert end.lost == []
+
+
+async def test_attack_a_message_of_the_tunnel_over_the_limit_is_not_sent() -> None:
+    gateway, agent = pair()
+    agent.mux.max_message = MAX_MESSAGE
+    assert not gateway.mux.send_message(Welcome(gateway="x" * MAX_MESSAGE))
+    assert gateway.mux.send_message(Welcome(gateway="g"))
+    await turns()
+    assert agent.messages == [Welcome(gateway="g")]
 
 
 async def test_attack_too_many_streams(monkeypatch: pytest.MonkeyPatch) -> None:

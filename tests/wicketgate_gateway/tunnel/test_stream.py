@@ -35,6 +35,10 @@ class Carrier:
         self.finished.append((stream, reason))
         stream.end(reason)
 
+    def refuse(self, stream: Stream, reason: str) -> None:
+        self.finished.append((stream, reason))
+        stream.end(reason)
+
     def drain(self, subject: Stream) -> None:
         """What the mux does: takes a frame at a time while the stream may send."""
         while subject.ready():
@@ -156,11 +160,28 @@ def test_a_message_in_parts() -> None:
     assert subject.message(frames.CONTROL_PART, data[400:500], 10_000) is None
     assert subject.message(frames.CONTROL, data[500:], 10_000) == Opened(parameters={"x": "y" * 1000})
     assert subject.message(frames.CONTROL, encode(Cancel()), 10_000) == Cancel()
+    tunnel = Stream(Carrier(), 0)
     with pytest.raises(FrameError, match="limit"):
-        subject.message(frames.CONTROL, data, 100)
-    subject.message(frames.CONTROL_PART, data[:60], 100)
+        tunnel.message(frames.CONTROL, data, 100)
+    tunnel.message(frames.CONTROL_PART, data[:60], 100)
     with pytest.raises(FrameError, match="limit"):
-        subject.message(frames.CONTROL, data[60:], 100)
+        tunnel.message(frames.CONTROL, data[60:], 100)
+
+
+@pytest.mark.parametrize("kind", [frames.CONTROL, frames.CONTROL_PART])
+def test_a_sessions_message_over_the_limit_ends_that_session(kind: int) -> None:
+    carrier, subject = pair()
+    data = encode(Opened(parameters={"x": "y" * 1000}))
+    assert subject.message(kind, data, 100) is None
+    assert carrier.finished == [(subject, stream.TOO_LONG)]
+
+
+def test_a_message_over_the_limit_is_refused_not_sent() -> None:
+    carrier, subject = pair()
+    subject.send_control(Opened(parameters={"x": "y" * stream.MAX_MESSAGE}))
+    assert carrier.finished == [(subject, stream.TOO_LONG)]
+    subject.send(b"more")
+    assert carrier.out == []
 
 
 def test_the_end_is_told_once_and_not_for_ones_own() -> None:

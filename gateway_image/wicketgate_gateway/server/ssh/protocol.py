@@ -23,6 +23,7 @@ from wicketgate_gateway.wire.ssh import channel as frames
 from wicketgate_gateway.wire.ssh.channel import FrameDecoder, FrameError, Kind
 
 MAX_TOKEN = 16 * 1024
+MAX_USER = 200
 MAX_TRIES = 3
 MAX_CHANNELS = 64
 """At once, of one connection."""
@@ -181,12 +182,14 @@ class Server(asyncssh.SSHServer):
     async def validate_password(self, username: str, password: str) -> bool:
         """See asyncssh."""
         self._tries += 1
-        if self._account is not None or self._tries > MAX_TRIES or len(password) > MAX_TOKEN:
+        if self._account is not None or self._tries > MAX_TRIES or len(password) > MAX_TOKEN or not password.isascii():
             return False
         connection = self._connection
         assert connection is not None
         version = str(connection.get_extra_info("client_version") or "")[:200]
-        request = SshConnect(target=username, token=password, user=username, peer=self._peer, client=version)
+        # Cut, it is still longer than any target's name, and so none.
+        name = username[:MAX_USER]
+        request = SshConnect(target=name, token=password, user=name, peer=self._peer, client=version)
         try:
             account = await log_in(self.mux, request, self._seconds)
         except LogInFailedError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -65,3 +66,15 @@ async def test_what_is_never_given(front: Any) -> None:
         with pytest.raises(asyncssh.ChannelOpenError):
             await asyncio.wait_for(connection.open_unix_connection("/run/x"), 5)
     assert not front.channels
+
+
+@pytest.mark.parametrize("user", ["x" * 100_000, "\u4e2d" * 30_000])
+async def test_attack_a_name_that_is_too_long_harms_nobody_else(front: Any, user: str) -> None:
+    async with await front.connect() as connection:
+        with contextlib.suppress(asyncssh.Error, OSError):
+            (await front.connect("bad", user=user)).close()
+        with contextlib.suppress(asyncssh.Error, OSError):
+            (await front.connect("\u4e2d" * 16_000)).close()
+        done = await connection.run("uname", input=b"in", encoding=None)
+    assert done.exit_status == 7
+    assert max(len(asked.target) for asked in front.connects) <= 200
