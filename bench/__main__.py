@@ -19,13 +19,13 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import decide, load, plots, report
+from bench import decide, detect, load, plots, report
 from bench.endpoints import Endpoint, endpoints
 from bench.load import Bulk, SetUp, Small
 
 MODES = ("simple", "extended", "prepared", "pipelined")
 CLIENTS = (1, 8, 32, 128)
-PARTS = ("small", "bulk", "beside", "setup", "idle", "decide")
+PARTS = ("small", "bulk", "beside", "setup", "idle", "decide", "detect")
 
 
 @dataclass
@@ -38,6 +38,7 @@ class Figures:
     setup: dict[str, list[SetUp]] = field(default_factory=dict)
     idle: dict[str, dict[str, float]] = field(default_factory=dict)
     decide: list[decide.Deciding] = field(default_factory=list)
+    detect: dict[str, float] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """The same in types of JSON."""
@@ -53,6 +54,7 @@ class Figures:
             "setup": {name: [asdict(run) for run in runs] for name, runs in self.setup.items()},
             "idle": self.idle,
             "decide": [asdict(found) for found in self.decide],
+            "detect": self.detect,
         }
 
 
@@ -63,7 +65,9 @@ def main() -> int:
     figures = Figures()
     if "decide" in options.only:
         figures.decide = [decide.measure(rules) for rules in decide.RULES]
-    if set(options.only) != {"decide"}:
+    if "detect" in options.only:
+        figures.detect = detect.measure(0.1 if options.quick else 0.5, options.repeats)
+    if set(options.only) - {"decide", "detect"}:
         with endpoints(not options.no_pgbouncer) as found:
             if "idle" in options.only:
                 # First: what other runs leave free would be taken again, and not be seen.

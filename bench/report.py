@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from bench import detect
+
 if TYPE_CHECKING:
     from bench.__main__ import Figures
     from bench.load import Small
@@ -74,6 +76,8 @@ def show(console: Console, figures: Figures, repeats: int, seconds: int) -> None
                 f"{found.rules:,}", f"{found.warm_us:.1f}", f"{found.cold_us:.0f}", f"{found.cold_p99_us:.0f}"
             )
         console.print(table)
+    if figures.detect:
+        console.print(detect.table_of(figures.detect))
 
 
 def _table(title: str, *headings: str) -> Table:

@@ -1,9 +1,10 @@
 """The recorder: both directions of each session, compressed and written by a thread.
 
-How this works: the loop appends `(direction, time, bytes)` to a session's list, without copying. A list of 64 KiB, or
-one that is 200 ms old, is handed to the one writer thread, which turns all that a session has handed over into a block
-(`blocks.py`: zstd level 1), frames and chains it (`format.py`) and writes it at once. So a live recording can be read
-up to the last quarter of a second, and after a kill its files hold everything but that.
+How this works: the loop appends `(direction, time, bytes)` to a session's list, without copying. A list of 64 KiB (of
+256 KiB while the one writer thread is still at the session's last one), or one that is 200 ms old, is handed to that
+thread, which turns all that a session has handed over into a block (`blocks.py`: zstd level 1), frames and chains it
+(`format.py`) and writes it at once. So a live recording can be read up to the last quarter of a second, and after a
+kill its files hold everything but that.
 
 Memory is bounded: a session with more than 1 MiB under way (64 KiB when all sessions together exceed 64 MiB) is
 `backlogged`; the caller stops reading from both peers and goes on at `on_drained`. A caller that does not, loses the
@@ -39,6 +40,7 @@ from wicketgate_gateway.recording.files import AppendFile, make_folder
 from wicketgate_gateway.recording.ids import check_session_id, started_at
 
 _CHUNK_BYTES = 64 * 1024
+_GATHER_BYTES = 4 * _CHUNK_BYTES
 _CALM_BYTES = _CHUNK_BYTES // 2
 _FLUSH_SECONDS = 0.2
 _HIGH_BYTES = 1024 * 1024
@@ -117,11 +119,15 @@ class SessionRecording:
         # A bytearray or a view could change before the thread reads it.
         self._records.append((direction, time_ns(), data if type(data) is bytes else bytes(data)))
         self._size = size = self._size + len(data)
-        if size >= _CHUNK_BYTES:
+        if size >= _CHUNK_BYTES and (size >= _GATHER_BYTES or self._prompt()):
             self.flush()
         elif not self._marked:
             self._marked = True
             self._recorder.mark(self)
+
+    def _prompt(self) -> bool:
+        # While the thread is at work on the last chunk, another would not be written sooner, only wake it once more.
+        return self._handed_bytes == self._written_bytes or self._recorder.under_way >= _TOTAL_BYTES
 
     def flush(self) -> None:
         """Hand what there is to the writer thread."""

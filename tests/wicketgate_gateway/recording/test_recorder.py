@@ -112,6 +112,47 @@ def test_rotation(tmp_path: Path, make_started: Started) -> None:
     asyncio.run(run())
 
 
+def test_a_busy_thread_is_handed_larger_pieces_and_loses_none(
+    tmp_path: Path, make_started: Started, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run() -> None:
+        recorder = Recorder(tmp_path)
+        compress, busy, go = recorder.compress, threading.Event(), threading.Event()
+
+        def slow(data: bytes) -> bytes:
+            busy.set()
+            assert go.wait(30)
+            return compress(data)
+
+        monkeypatch.setattr(recorder, "compress", slow)
+        session = recorder.start(make_started())
+        handed: list[int] = []
+        hand = recorder.hand
+        monkeypatch.setattr(recorder, "hand", lambda r, item, size: (handed.append(size), hand(r, item, size)))
+        pieces = [bytes([n]) * 16384 for n in range(40)]
+        for piece in pieces[:4]:
+            session.server(piece)
+        assert handed == [65536]
+        assert await asyncio.to_thread(busy.wait, 30)
+        for piece in pieces[4:20]:
+            session.server(piece)
+        assert handed == [65536, 262144]
+        # Another that is too small to be handed over goes with the next tick all the same, though the thread is stuck.
+        session.server(pieces[20])
+        await until(lambda: len(handed) == 3)
+        assert handed[2] == 16384
+        go.set()
+        await until(lambda: not recorder.under_way)
+        for piece in pieces[21:25]:
+            session.server(piece)
+        assert handed[3:] == [65536]
+        session.finish("x")
+        await recorder.close()
+        assert content(Recording(tmp_path, session.session)) == (b"", b"".join(pieces[:25]))
+
+    asyncio.run(run())
+
+
 def test_back_pressure(tmp_path: Path, make_started: Started, monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
         gate = threading.Event()
