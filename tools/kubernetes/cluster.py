@@ -37,6 +37,7 @@ class Cluster:
     folder: Path
     binaries: Binaries
     port: int = 0
+    """The API server's; 0 until it starts: then a free one."""
     tokens: dict[str, str] = field(default_factory=dict[str, str])
     """By user: `admin` may do everything, `wicketgate-agent` too, and impersonate."""
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list["subprocess.Popen[bytes]"])
@@ -102,11 +103,12 @@ class Cluster:
         authority.issue_files(self.folder, "server", names)
         authority.issue_files(self.folder, "accounts", ["accounts"])
         authority.issue_files(self.folder, "kubelet-client", ["kube-apiserver"], client=True)
-        self.tokens = {ADMIN: secrets.token_urlsafe(24), AGENT: secrets.token_urlsafe(24)}
+        self.tokens = self.tokens or {name: secrets.token_urlsafe(24) for name in (ADMIN, AGENT)}
         groups = '"system:masters"'
         lines = [f"{token},{user},{user},{groups}" for user, token in self.tokens.items()]
         self._write("tokens.csv", "\n".join(lines).encode())
-        etcd, peer, self.port = free_ports(3)
+        etcd, peer, free = free_ports(3)
+        self.port = self.port or free
         where = f"http://127.0.0.1:{etcd}"
         self._run(
             "etcd",

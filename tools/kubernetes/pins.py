@@ -15,6 +15,8 @@ CURRENT: Final = "1.36.3"
 OLDER: Final = "1.30.14"
 """A kubectl from before 1.31: it uses SPDY for exec, attach and port-forward, and knows no WebSocket."""
 
+HELM_VERSION: Final = "3.22.0"
+
 _MODULE: Final = "k8s.io/kubernetes"
 _EXPIRES: Final = "2026-01-01T00:00:00Z"
 """The build date that is told: a constant, so that the same inputs make the same binary."""
@@ -33,6 +35,8 @@ class Part:
     """Each binary's name, and the Go package that it is built from."""
     expected_seconds: int
     """On two cores with empty Go caches."""
+    told: tuple[str, ...] = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    """The Go packages whose variables say the version."""
 
     @property
     def ldflags(self) -> str:
@@ -45,9 +49,8 @@ class Part:
             "gitTreeState": "clean",
             "buildDate": _EXPIRES,
         }
-        where = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
         return " ".join(
-            ["-s -w", *(f"-X {package}.{key}={value}" for package in where for key, value in values.items())]
+            ["-s -w", *(f"-X {package}.{key}={value}" for package in self.told for key, value in values.items())]
         )
 
 
@@ -82,4 +85,13 @@ OLDER_KUBECTL: Final = Part(
     version=OLDER,
     packages={"kubectl": f"{_MODULE}/cmd/kubectl"},
     expected_seconds=120,
+)
+HELM: Final = Part(
+    name="kubernetes-helm",
+    title=f"Helm {HELM_VERSION}",
+    module="helm",
+    version=HELM_VERSION,
+    packages={"helm": "helm.sh/helm/v3/cmd/helm"},
+    expected_seconds=150,
+    told=(),
 )

@@ -1,4 +1,7 @@
-"""Where the quickstart keeps things, and the ports it chose once and for all."""
+"""Where the quickstart keeps things, and the ports it chose once and for all.
+
+`./quickstart` alone and `./quickstart --with kubernetes` are two: each has a folder and a stack of its own.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES: tuple[str, ...] = ("entra", "issuer", "postgres", "gateway", "agents", "api")
+MORE: dict[str, tuple[str, ...]] = {"kubernetes": ("cluster", "kubernetes")}
+"""What `--with` takes, and the services that come with it."""
 TENANT = "2f1c9a54-7f0e-4d38-9a8b-0c6d5a1e7b42"
 DEPLOYER_CLIENT = "6a3f0d1e-90c4-4b7e-8f55-3d2b1c0a9e87"
 STACK = "quickstart"
 BOT = "code-review"
 TARGET = "orders-db"
+CLUSTER_BOT = "oncall-helper"
+CLUSTER = "prod-cluster"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +30,13 @@ class Layout:
 
     folder: Path
     ports: dict[str, int]
+    extra: str = ""
+    """What it is with, of `MORE`; empty: the plain one."""
+
+    @property
+    def stack(self) -> str:
+        """The stack's name."""
+        return f"{STACK}-{self.extra}" if self.extra else STACK
 
     @property
     def entra(self) -> str:
@@ -54,6 +68,11 @@ class Layout:
         """The bot's `client.yaml`."""
         return self.rendered / "clients" / f"{BOT}.yaml"
 
+    @property
+    def cluster_client(self) -> Path:
+        """The `client.yaml` of the bot that uses kubectl."""
+        return self.rendered / "clients" / f"{CLUSTER_BOT}.yaml"
+
     def path(self, *parts: str) -> Path:
         """A path below the folder."""
         return self.folder.joinpath(*parts)
@@ -63,25 +82,26 @@ class Layout:
         return self.folder / "logs" / f"{name}.log"
 
 
-def default_folder() -> Path:
-    """`.wicketgate/quickstart` in the checkout, or `$WICKETGATE_QUICKSTART_HOME`."""
+def default_folder(extra: str = "") -> Path:
+    """`.wicketgate/quickstart` in the checkout, or `$WICKETGATE_QUICKSTART_HOME`; with something more, beside it."""
     override = os.environ.get("WICKETGATE_QUICKSTART_HOME")
-    return Path(override).absolute() if override else ROOT / ".wicketgate" / "quickstart"
+    plain = Path(override).absolute() if override else ROOT / ".wicketgate" / "quickstart"
+    return plain.with_name(f"{plain.name}-{extra}") if extra else plain
 
 
-def load(folder: Path) -> Layout:
+def load(folder: Path, extra: str = "") -> Layout:
     """The layout in `folder`, made at the first call: chooses a free loopback port for each service."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = folder / "ports.json"
     ports: dict[str, int] = json.loads(file.read_text()) if file.is_file() else {}
-    missing = [name for name in SERVICES if name not in ports]
+    missing = [name for name in (*SERVICES, *MORE.get(extra, ())) if name not in ports]
     if not missing:
-        return Layout(folder, ports)
+        return Layout(folder, ports, extra)
     ports |= zip(missing, free_ports(len(missing)), strict=True)
     temporary = file.with_suffix(".new")
     temporary.write_text(json.dumps(ports))
     temporary.replace(file)
-    return Layout(folder, ports)
+    return Layout(folder, ports, extra)
 
 
 def free_ports(count: int) -> list[int]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import base64
 import json
+import re
 import shlex
 import shutil
 import signal
@@ -18,8 +20,8 @@ from rich.text import Text
 from tools.engine.cache import ProvideError
 from tools.provide import Engine, provide
 from tools.quickstart import layout as layouts
-from tools.quickstart import play, pulumi, services
-from tools.quickstart.layout import BOT, ROOT, STACK, TARGET, Layout
+from tools.quickstart import play, play_cluster, pulumi, services
+from tools.quickstart.layout import BOT, CLUSTER, CLUSTER_BOT, MORE, ROOT, TARGET, Layout
 from wicketgate.testing.postgres import PostgresError, PostgresServer
 from wicketgate_gateway.contract.errors import WicketgateError
 
@@ -56,6 +58,10 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     group.add_argument("--reset", action="store_true", help="end it and forget its state")
     group.add_argument("--json", action="store_true", help="print one JSON object with what a script needs to go on")
     group.add_argument("--env", action="store_true", help='print what `eval "$(./quickstart --env)"` sets for pulumi')
+    parser.add_argument(
+        "--with", dest="extra", choices=sorted(MORE), default="",
+        help="with a real cluster too, and a bot that uses kubectl: a quickstart of its own, beside the plain one",
+    )  # fmt: skip
     return parser.parse_args(argv)
 
 
@@ -63,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run it; gives the exit status."""
     options = arguments(argv)
     story = Story(aside=options.json or options.env)
-    layout = layouts.load(layouts.default_folder())
+    layout = layouts.load(layouts.default_folder(options.extra), options.extra)
     try:
         if options.stop or options.reset:
             return _end(layout, story, forget=options.reset)
@@ -99,12 +105,16 @@ def _run(layout: Layout, story: Story, options: argparse.Namespace) -> int:
     story.done("Entra (emulated)", f"{layout.entra}, tenant {layouts.TENANT}")
     server = services.database(layout)
     story.done("demo database", f"a real PostgreSQL on {server.host}:{server.port}")
+    cluster = services.cluster(layout, story.progress) if layout.extra else None
+    if cluster is not None:
+        what = "API server, etcd, containerd and kubelet" if cluster[1]["node"] else "API server and etcd, no node"
+        story.done("demo cluster", f"a real Kubernetes on 127.0.0.1:{layout.ports['cluster']}: {what}")
     env = pulumi.environment(layout, engine, server)
     if options.env:
         sys.stdout.write("".join(f"export {k}={shlex.quote(v)}\n" for k, v in sorted(env.items())))
         return 0
     outcome = pulumi.up(layout, engine, env)
-    story.done("pulumi up", f"stack `{STACK}`: {outcome}")
+    story.done("pulumi up", f"stack `{layout.stack}`: {outcome}")
     services.gateway(layout)
     story.done("gateway", f"listens on 127.0.0.1:{layout.ports['gateway']}")
     services.agent(layout)
@@ -112,10 +122,14 @@ def _run(layout: Layout, story: Story, options: argparse.Namespace) -> int:
     secret = play.token(layout)
     answers = play.work(layout, secret)
     session = play.last_session(layout)
+    used = play_cluster.work(layout, cluster[0], node=cluster[1]["node"]) if cluster is not None else []
     if options.json:
         sys.stdout.write(json.dumps(facts(layout, engine, env, server)) + "\n")
     else:
         tell(layout, story, answers, session)
+        if cluster is not None:
+            tell_cluster(layout, story, used, cluster[1]["missing"])
+        tell_more(layout, story)
     return 0
 
 
@@ -137,7 +151,7 @@ def facts(layout: Layout, engine: Engine, env: dict[str, str], server: PostgresS
         "processes": services.pids(layout),
         "postgres": {"host": server.host, "port": server.port, "admin_dsn": server.admin_dsn},
         "emulator": {"url": layout.entra},
-        "pulumi": {"command": str(engine.command), "env": env, "stack": STACK},
+        "pulumi": {"command": str(engine.command), "env": env, "stack": layout.stack},
     }
 
 
@@ -160,12 +174,64 @@ def tell(layout: Layout, story: Story, answers: list[play.Answer], session: dict
     say(f"Everything was recorded as session {session['session']}:")
     say(f"  {cli} replay {session['session']} --at-once --config {place}", "cyan")
     say(f"  {cli} audit --verdict deny --config {place}", "cyan")
+
+
+def tell_cluster(layout: Layout, story: Story, answers: list[play_cluster.Answer], missing: str) -> None:
+    """The story of the bot with kubectl."""
+    say = story.say
+    say(f"\nThe bot `{CLUSTER_BOT}` uses stock kubectl against `{CLUSTER}`: `wicketgate kube login` wrote its")
+    say("kubeconfig, which holds no token and no certificate of the cluster's. The agent adds its own.\n")
+    for answer in answers:
+        denied = bool(answer.status)
+        masked = "masked-by-wicketgate" in _decoded(answer.output) or "redacted" in answer.output.lower()
+        word, style = ("denied", "red") if denied else ("masked", "yellow") if masked else ("allowed", "green")
+        if answer.handle:
+            word, style = "held", "magenta"
+        command = shlex.join(["kubectl", *answer.step.command])
+        story.console.print(Text.assemble((f"  {word:<8}", f"bold {style}"), (command, "bold")))
+        if answer.handle:
+            say(f"          {services.ENGINEER} was asked, and read beside the command:", "dim")
+            for line in answer.shown.splitlines()[:24]:
+                say(f"            {line}", "dim")
+            say(f"          and ran: wicketgate approvals approve {answer.handle}", "magenta")
+        for line in (*answer.error.splitlines(), *answer.output.splitlines()):
+            say(f"          {line}", "red" if denied else "")
+        say("")
+    if missing:
+        say(f"Left out: commands in pods, since there is no node here: {missing}.", "yellow")
+    say("That too was recorded; the newest sessions, and what was refused:")
+    config = _short([str(layout.rendered / "gateway.yaml")])[0]
+    cli = shlex.join(_short(play.cli()))
+    say(f"  {cli} sessions --bot {CLUSTER_BOT} --config {config}", "cyan")
+    say(f"  {cli} audit --bot {CLUSTER_BOT} --verdict deny --config {config}", "cyan")
+    say(f"  KUBECONFIG={_short([str(layout.path('kubeconfig'))])[0]} kubectl get pods", "cyan")
+
+
+def _decoded(text: str) -> str:
+    """The text, with its base64 words read."""
+
+    def read(match: re.Match[str]) -> str:
+        try:
+            return base64.b64decode(match[0], validate=True).decode()
+        except ValueError:
+            return match[0]
+
+    return re.sub(r"[A-Za-z0-9+/]{8,}={0,2}", read, text)
+
+
+def tell_more(layout: Layout, story: Story) -> None:
+    """How a person goes on by hand."""
+    say = story.say
     say("Go on by hand:")
     say(f'  PGPASSWORD="$({shlex.join(_short(play.token_command(layout)))})" \\', "cyan")
     say(f"    {shlex.join(_short(play.psql_command(layout)))}", "cyan")
-    say(f'  eval "$(./quickstart --env)" && "$WICKETGATE_PULUMI" up --stack {STACK}', "cyan")
-    say("Add a bot: six lines in stacks/Pulumi.quickstart.yaml, then `pulumi up` again (docs/onboard-a-bot.md).")
-    say("End it: ./quickstart --stop     Forget it: ./quickstart --reset\n", "dim")
+    say(f'  eval "$(./quickstart{_flag(layout)} --env)" && "$WICKETGATE_PULUMI" up --stack {layout.stack}', "cyan")
+    say(f"Add a bot: six lines in stacks/Pulumi.{layout.stack}.yaml, then `pulumi up` again (docs/onboard-a-bot.md).")
+    say(f"End it: ./quickstart{_flag(layout)} --stop     Forget it: ./quickstart{_flag(layout)} --reset\n", "dim")
+
+
+def _flag(layout: Layout) -> str:
+    return f" --with {layout.extra}" if layout.extra else ""
 
 
 def _short(command: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.provide import Engine
-from tools.quickstart.layout import DEPLOYER_CLIENT, ROOT, STACK, TENANT, Layout
+from tools.quickstart.layout import DEPLOYER_CLIENT, ROOT, TENANT, Layout
 from tools.quickstart.services import BUNDLE
 from wicketgate.testing.postgres import PostgresServer
 from wicketgate_gateway.contract.errors import WicketgateError
@@ -70,6 +70,15 @@ def environment(layout: Layout, engine: Engine, server: PostgresServer) -> dict[
         "WICKETGATE_QUICKSTART_DATABASE": f"{server.host}:{server.port}",
         "WICKETGATE_QUICKSTART_DATABASE_CA": str(server.ca_file or layout.ca),
         "WICKETGATE_QUICKSTART_DATABASE_TLS": "verify-full" if server.ca_file else "disable",
+        **(_cluster(layout) if layout.extra else {}),
+    }
+
+
+def _cluster(layout: Layout) -> dict[str, str]:
+    return {
+        "WICKETGATE_QUICKSTART_KUBERNETES_PORT": str(layout.ports["kubernetes"]),
+        "WICKETGATE_QUICKSTART_CLUSTER": f"https://localhost:{layout.ports['cluster']}",
+        "WICKETGATE_QUICKSTART_CLUSTER_CA": str(layout.path("cluster", "ca", "ca.pem")),
     }
 
 
@@ -80,8 +89,10 @@ def _folder(path: Path) -> Path:
 
 def up(layout: Layout, engine: Engine, env: dict[str, str]) -> Outcome:
     """Select (or create) the stack and run `pulumi up`; raises WicketgateError with the engine's own words."""
-    _run(engine, env, "stack", "select", "--create", STACK)
-    text = _run(engine, env, "up", "--yes", "--skip-preview", "--stack", STACK, "--color", "never", "--non-interactive")
+    _run(engine, env, "stack", "select", "--create", layout.stack)
+    text = _run(
+        engine, env, "up", "--yes", "--skip-preview", "--stack", layout.stack, "--color", "never", "--non-interactive"
+    )
     layout.path("logs", "pulumi.log").write_text(text)
     counts = {
         {"created": "create", "updated": "update", "deleted": "delete", "replaced": "replace"}.get(what, "same"): int(n)

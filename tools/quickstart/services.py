@@ -11,8 +11,12 @@ from typing import Any
 
 import yaml
 
+from tools.engine.cache import Progress
+from tools.kubernetes.cluster import AGENT
+from tools.kubernetes.provide import Binaries, provide
 from tools.quickstart import processes
-from tools.quickstart.layout import BOT, DEPLOYER_CLIENT, ROOT, STACK, TARGET, TENANT, Layout
+from tools.quickstart.cluster import tokens
+from tools.quickstart.layout import BOT, CLUSTER, DEPLOYER_CLIENT, ROOT, TARGET, TENANT, Layout
 from wicketgate.testing.certs import CertificateAuthority
 from wicketgate.testing.entra.seed import DEPLOYER_ROLES
 from wicketgate.testing.postgres import PostgresServer
@@ -25,6 +29,7 @@ SUBJECTS = {
     "desk": "system:serviceaccount:wicketgate:agent",
 }
 BUNDLE = "ca-bundle.pem"
+ENGINEER = "Erin Eriksen"
 
 
 def certificates(layout: Layout) -> None:
@@ -42,9 +47,9 @@ def environment(layout: Layout) -> dict[str, str]:
     return {**os.environ, "SSL_CERT_FILE": str(layout.path("ca", BUNDLE)), "PYTHONUNBUFFERED": "1"}
 
 
-def stack_bots() -> dict[str, str]:
+def stack_bots(stack: str) -> dict[str, str]:
     """Subject of the first federated credential of each bot in the stack file: whom the issuer vouches for."""
-    data: dict[str, Any] = yaml.safe_load((ROOT / "stacks" / f"Pulumi.{STACK}.yaml").read_text())["config"]
+    data: dict[str, Any] = yaml.safe_load((ROOT / "stacks" / f"Pulumi.{stack}.yaml").read_text())["config"]
     found: dict[str, str] = {}
     for name, bot in (data.get("wicketgate:bots") or {}).items():
         for credential in bot.get("credentials", []):
@@ -66,7 +71,7 @@ def issuer(layout: Layout) -> bool:
     wanted = {
         "projected": [
             {"subject": subject, "audience": TOKEN_EXCHANGE_AUDIENCE, "path": str(tokens / f"{name}.jwt")}
-            for name, subject in sorted({**SUBJECTS, **stack_bots()}.items())
+            for name, subject in sorted({**SUBJECTS, **stack_bots(layout.stack)}.items())
         ]
     }
     config = folder / "issuer.json"
@@ -149,8 +154,10 @@ def _seed(layout: Layout) -> dict[str, Any]:
             {"displayName": "Dana Dimitrova", "groups": ["dba"]},
             {"displayName": "Olga Okafor", "groups": ["dba", "platform-team"]},
             {"displayName": "Ada Auber", "groups": ["security"]},
+            # Erin is on call for the cluster.
+            {"displayName": ENGINEER, "groups": ["sre"]},
         ],
-        "groups": [{"displayName": name} for name in ("dba", "platform-team", "data-team", "security")],
+        "groups": [{"displayName": name} for name in ("dba", "platform-team", "data-team", "security", "sre")],
         "deployer": {
             "appId": DEPLOYER_CLIENT,
             "graphRoles": [*DEPLOYER_ROLES, "GroupMember.Read.All"],
@@ -180,6 +187,33 @@ def database(layout: Layout) -> PostgresServer:
             with os.fdopen(os.open(secret / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
                 file.write(value)
     return server
+
+
+def cluster(layout: Layout, progress: Progress) -> tuple[Binaries, dict[str, Any]]:
+    """Start the cluster, and hand its agent's token over; its binaries, and what `ready.json` says of it.
+
+    Raises ProvideError if it cannot be built.
+    """
+    binaries = provide(node=os.geteuid() == 0, progress=progress)
+    folder = layout.path("cluster")
+    ready = folder / "ready.json"
+    if not processes.running(layout.folder, "cluster"):
+        ready.unlink(missing_ok=True)
+        progress("starting etcd, the API server and a node")
+        processes.start(
+            layout.folder,
+            "cluster",
+            [sys.executable, "-m", "tools.quickstart.cluster", str(folder), str(layout.ports["cluster"])],
+            log=layout.log("cluster"),
+            env=environment(layout),
+            ready=ready.is_file,
+            within=240,
+        )
+    secret = layout.path("secrets", CLUSTER)
+    secret.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with os.fdopen(os.open(secret / "token", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(tokens(folder)[AGENT])
+    return binaries, json.loads(ready.read_text())
 
 
 def gateway(layout: Layout) -> bool:
@@ -238,7 +272,7 @@ def _changed(layout: Layout, name: str, config: Path) -> bool:
     return True
 
 
-NAMES = ("agent", "gateway", "entra", "issuer", "postgres")
+NAMES = ("agent", "gateway", "entra", "issuer", "postgres", "cluster")
 """All processes, in the order in which they are ended."""
 
 
@@ -249,7 +283,12 @@ def stop(layout: Layout) -> list[str]:
     return [
         name
         for name in NAMES
-        if processes.stop(layout.folder, name, signal_number=signal.SIGINT if name == "postgres" else signal.SIGTERM)
+        if processes.stop(
+            layout.folder,
+            name,
+            signal_number=signal.SIGINT if name == "postgres" else signal.SIGTERM,
+            within=60 if name == "cluster" else 15,
+        )
     ]
 
 
@@ -258,4 +297,16 @@ def pids(layout: Layout) -> dict[str, int]:
     return {name: pid for name in NAMES if (pid := processes.running(layout.folder, name)) is not None}
 
 
-__all__ = ["BOT", "agent", "certificates", "database", "entra", "environment", "gateway", "issuer", "pids", "stop"]
+__all__ = [
+    "BOT",
+    "agent",
+    "certificates",
+    "cluster",
+    "database",
+    "entra",
+    "environment",
+    "gateway",
+    "issuer",
+    "pids",
+    "stop",
+]

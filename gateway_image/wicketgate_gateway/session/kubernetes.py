@@ -262,7 +262,9 @@ class KubernetesSession:
                 before = await self.fetch("GET", request.path.rpartition("/")[0])
             elif request.name and request.verb in ("update", "patch", "delete"):
                 before = await self.fetch("GET", request.path)
-            if request.verb in ("create", "update", "patch") and not request.subresource:
+            # An object's parts can be asked by a dry run as it can; what is created below an object is no part of it.
+            part = request.subresource and request.verb == "create"
+            if request.verb in ("create", "update", "patch") and not part and not request.connects:
                 after = await self.fetch(request.method, dry_target(request), body=asked.body)
         except UpstreamError as error:
             log.info("no preview", code=error.code, reason=error.message)

@@ -119,8 +119,13 @@ def reach(asked: Asked, before: Any, after: Any) -> Blast:
     request = asked.request
     if request.connects:
         return {"note": str(asked.point), "plan": "\n".join(_pod(before))}
-    gone = {} if request.verb == "delete" else after
-    plan = "" if before is None and after is None else difference(before, gone, request)
+    if request.verb == "delete":
+        plan = "" if before is None else difference(before, {}, request)
+    elif after is None:
+        # As a diff this would read as if the object went away.
+        plan = "" if before is None else "(the API server's dry run did not tell what would become of it)"
+    else:
+        plan = difference(before, after, request)
     return {"note": str(asked.point), **({"plan": plan} if plan else {})}
 
 

@@ -98,6 +98,6 @@ def test_the_cases_beside_each_policy(policy: Path):
 
 def test_what_ships():
     assert {p.stem for p in POLICIES} == {
-        "analyst", "break-glass", "cluster-viewer", "host-operator", "migration-bot", "orders-api", "orders-readonly",
-        "orders-support", "support-bot",
+        "analyst", "break-glass", "cluster-oncall", "cluster-viewer", "host-operator", "migration-bot", "orders-api",
+        "orders-readonly", "orders-support", "support-bot",
     }  # fmt: skip

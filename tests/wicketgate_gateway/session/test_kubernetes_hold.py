@@ -73,3 +73,13 @@ def test_reach() -> None:
     assert entered["note"] == "create pods/exec x in a: ls"
     unknown = reach(asked("POST", "/api/v1/namespaces/a/pods/x/exec?command=ls"), None, None)
     assert "could not be looked at" in unknown["plan"]
+
+
+def test_a_change_that_no_dry_run_told_is_no_deletion() -> None:
+    """Approvers read that it is not known, and no diff in which the object goes away."""
+    one = asked("PATCH", "/apis/apps/v1/namespaces/a/deployments/x/scale", "application/merge-patch+json", b"{}")
+    unknown = reach(one, {"spec": {"replicas": 1}}, None)["plan"]
+    assert "did not tell" in unknown
+    assert "-" not in unknown
+    told = reach(one, {"spec": {"replicas": 1}}, {"spec": {"replicas": 3}})["plan"]
+    assert '+    "replicas": 3' in told
