@@ -1,4 +1,4 @@
-"""`python -m tools.schema`: writes policies/schema/policy.schema.json from the model; a test says when it is stale.
+"""`python -m tools.schema`: writes the schemas of policy and stack files from the models; a test says what is stale.
 
 Editors complete and check policy files by it. `wicketgate policy check` remains the judge: conditions and patterns are
 beyond a schema.
@@ -11,9 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from wicketgate.config import StackConfig
 from wicketgate_gateway.contract.policy import Policy
 
 TARGET = Path(__file__).resolve().parents[1] / "policies" / "schema" / "policy.schema.json"
+STACK_TARGET = Path(__file__).resolve().parents[1] / "stacks" / "schema" / "stack.schema.json"
 _CLASS = "#/$defs/StatementClass"
 
 
@@ -26,6 +28,49 @@ def render() -> str:
         for name, field in definition.get("properties", {}).items():
             definition["properties"][name] = _as_files_say(name, field)
     return json.dumps(schema, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def render_stack() -> str:
+    """The schema of stack files: `wicketgate:` settings, and whatever else Pulumi and other programs write there.
+
+    Any plain value may also be `${NAME}`, an environment variable.
+    """
+    inner: dict[str, Any] = StackConfig.model_json_schema(by_alias=True)
+    definitions: dict[str, Any] = inner.pop("$defs", {})
+    for definition in (inner, *definitions.values()):
+        for name, field in definition.get("properties", {}).items():
+            definition["properties"][name] = _or_variable(_as_files_say(name, field))
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Wicketgate stack",
+        "description": "`stacks/Pulumi.NAME.yaml`.",
+        "type": "object",
+        "required": ["config"],
+        "properties": {
+            "config": {
+                "type": "object",
+                "properties": {f"wicketgate:{name}": field for name, field in inner["properties"].items()},
+                "required": [f"wicketgate:{name}" for name in inner.get("required", [])],
+                # A misspelt setting of ours is a mistake; others' are not ours to judge.
+                "propertyNames": {"not": {"pattern": "^wicketgate:", "not": {"enum": _keys(inner)}}},
+            }
+        },
+        "$defs": {**definitions, "Variable": {"type": "string", "pattern": r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$"}},
+    }
+    return json.dumps(schema, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _keys(inner: dict[str, Any]) -> list[str]:
+    return sorted(f"wicketgate:{name}" for name in inner["properties"])
+
+
+def _or_variable(field: dict[str, Any]) -> dict[str, Any]:
+    told = {key: value for key, value in field.items() if key in ("description", "title", "default")}
+    shape = {key: value for key, value in field.items() if key not in told}
+    if shape.get("type") in ("array", "object"):
+        return field
+    shapes = shape["anyOf"] if set(shape) == {"anyOf"} else [shape]
+    return {**told, "anyOf": [*shapes, {"$ref": "#/$defs/Variable"}]}
 
 
 def _as_files_say(name: str, field: dict[str, Any]) -> dict[str, Any]:
@@ -50,10 +95,13 @@ def _lists_texts(shape: dict[str, Any]) -> bool:
 
 def main() -> None:
     """Write it, or with `--check` say whether what is there is current."""
+    made = {TARGET: render(), STACK_TARGET: render_stack()}
     if sys.argv[1:] == ["--check"]:
-        sys.exit(None if TARGET.is_file() and TARGET.read_text("utf-8") == render() else f"stale: {TARGET.name}")
-    TARGET.parent.mkdir(parents=True, exist_ok=True)
-    TARGET.write_text(render(), "utf-8")
+        stale = [p.name for p, text in made.items() if not p.is_file() or p.read_text("utf-8") != text]
+        sys.exit(f"stale: {', '.join(stale)}" if stale else None)
+    for path, text in made.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,12 @@ PolicyPack(
     name="wicketgate-guardrails",
     enforcement_level=EnforcementLevel.MANDATORY,
     policies=[
-        ResourceValidationPolicy(name=g.name, description=g.description, validate=_validate(g)) for g in GUARDRAILS
+        ResourceValidationPolicy(
+            name=g.name,
+            description=g.description,
+            validate=_validate(g),
+            enforcement_level=EnforcementLevel.MANDATORY if g.mandatory else EnforcementLevel.ADVISORY,
+        )
+        for g in GUARDRAILS
     ],
 )

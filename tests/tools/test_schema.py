@@ -21,9 +21,33 @@ def test_the_check_says_when_it_is_not(tmp_path: Path, monkeypatch: pytest.Monke
     root = Path(__file__).resolve().parents[2]
     command = [sys.executable, "-m", "tools.schema", "--check"]
     assert subprocess.run(command, cwd=root, check=False).returncode == 0
-    stale = f"import tools.schema as s, pathlib; s.TARGET = pathlib.Path({str(tmp_path / 'x')!r}); s.main()"
+    stack = f"s.STACK_TARGET = pathlib.Path({str(tmp_path / 'y')!r})"
+    stale = f"import tools.schema as s, pathlib; s.TARGET = pathlib.Path({str(tmp_path / 'x')!r}); {stack}; s.main()"
     assert subprocess.run([sys.executable, "-c", stale], cwd=root, check=True).returncode == 0
     assert (tmp_path / "x").read_text("utf-8") == schema.render()
+
+
+def test_the_stack_schema_is_current():
+    assert schema.STACK_TARGET.read_text("utf-8") == schema.render_stack(), "run `python -m tools.schema`"
+
+
+def test_stack_files_are_as_the_stack_schema_says():
+    import jsonschema
+
+    from wicketgate_gateway.contract import model
+
+    judge = jsonschema.Draft202012Validator(json.loads(schema.render_stack()))
+    root = Path(__file__).resolve().parents[2]
+    files = sorted((root / "stacks").glob("Pulumi.*.yaml"))
+    assert files
+    for file in files:
+        data = model.load(file).data
+        assert [e.message for e in judge.iter_errors(data)] == [], file
+        data["config"]["wicketgate:bot"] = {}
+        assert not judge.is_valid(data), "a misspelt setting"
+        del data["config"]["wicketgate:bot"]
+        data["config"]["wicketgate:gateway"]["hots"] = "x"
+        assert not judge.is_valid(data), "a misspelt key"
 
 
 def test_every_key_is_described_and_no_other_is_let_in():

@@ -1,6 +1,11 @@
 """The toolkit's verbs, as the `wicketgate` command finds them (entry point `wicketgate.commands`); imports nothing."""
 
 GROUPS: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
+    "init": ("", {"": ("wicketgate.commands.init:init", "Write a new stack file.")}),
+    "guardrails": (
+        "What no stack may contain.",
+        {"check": ("wicketgate.commands.guardrails:check", "Check an exported state.")},
+    ),
     "bot": (
         "Bots in a stack file.",
         {
@@ -18,4 +23,4 @@ GROUPS: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
         },
     ),
 }
-"""Per group: what it is for, and per verb where it is and what it does."""
+"""Per group: what it is for, and per verb where it is and what it does; a verb without a name is the group's own."""

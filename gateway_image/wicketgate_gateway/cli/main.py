@@ -136,6 +136,9 @@ def make_app() -> App:
             inner.command(where, name=name, help=text)
         app.command(inner)
     for group, help_, verbs in _toolkit():
+        if "" in verbs:  # no group, but a verb
+            app.command(verbs[""][0], name=group, help=verbs[""][1])
+            continue
         inner = App(name=group, help=help_)
         for name, (where, text) in verbs.items():
             inner.command(where, name=name, help=text)
