@@ -84,7 +84,19 @@ def make(folder: Path, progress: Progress, native_wheel: Path | None = None) -> 
 
 
 def _target() -> list[str]:
-    return ["--python-version", PYTHON, "--python-platform", PLATFORM, "--only-binary", ":all:", "--no-compile", "-q"]
+    # Copies: uv's cache is linked into environments, and what is stripped here would change under their processes.
+    return [
+        "--python-version",
+        PYTHON,
+        "--python-platform",
+        PLATFORM,
+        "--only-binary",
+        ":all:",
+        "--no-compile",
+        "--link-mode",
+        "copy",
+        "-q",
+    ]
 
 
 def _uv(*arguments: str) -> str:
