@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import asyncssh
 import pytest
 
 from tests.ssh import Sshd, keygen
@@ -31,6 +32,48 @@ async def uname(made: SshTarget) -> str:
 
 async def test_by_key(sshd: Sshd) -> None:
     assert await uname(target(sshd)) == "Linux"
+
+
+async def test_the_cipher_is_the_fast_one(sshd: Sshd) -> None:
+    made = target(sshd)
+    async with await made.link("session-1", "some-bot") as connection:
+        assert connection.get_extra_info("send_cipher") == "aes128-gcm@openssh.com"
+        assert connection.get_extra_info("recv_cipher") == "aes128-gcm@openssh.com"
+    made.close()
+
+
+async def test_by_password(tmp_path: Path) -> None:
+    """OpenSSH checks passwords by PAM or /etc/shadow, which tests leave alone; asyncssh's server does it here."""
+    key = asyncssh.generate_private_key("ssh-ed25519")
+
+    class Server(asyncssh.SSHServer):
+        def begin_auth(self, username: str) -> bool:
+            return True
+
+        def password_auth_supported(self) -> bool:
+            return True
+
+        def validate_password(self, username: str, password: str) -> bool:
+            return (username, password) == ("app", "correct horse")
+
+    def run(process: Any) -> None:
+        process.stdout.write("Linux\n")
+        process.exit(0)
+
+    server = await asyncssh.create_server(Server, "127.0.0.1", 0, server_host_keys=[key], process_factory=run)
+    config = {
+        "kind": "ssh", "address": f"127.0.0.1:{server.get_port()}", "user": "app", "credential": str(tmp_path),
+        "hostKeys": [key.export_public_key().decode().strip()],
+    }  # fmt: skip
+    (tmp_path / "password").write_text("correct horse\n")
+    assert await uname(SshTarget("web-1", Config.model_validate(config))) == "Linux"
+    (tmp_path / "password").write_text("wrong horse\n")
+    with pytest.raises(TargetError) as told:
+        await SshTarget("web-1", Config.model_validate(config)).link("s", "b")
+    assert told.value.code == "target-login-refused"
+    assert "horse" not in str(told.value)
+    server.close()
+    await server.wait_closed()
 
 
 async def test_by_a_certificate_that_names_the_bot(sshd: Sshd, tmp_path: Path) -> None:
