@@ -83,10 +83,36 @@ DETECTING: dict[str, Any] = {
     "rules": [
         {"allow": {"http": {"methods": "*", "routes": "/**"}}},
         {"hold": {"http": {"methods": "*", "routes": "/held/**"}, "approvers": {"groups": ["dba"]}, "wait": "1s"}},
+        {"deny": {"http": {"routes": "/denied/**"}}},
     ],
     "mask": [{"detect": ["card", "email", "api-key", "jwt"], "with": "redact"}],
 }
 """A policy with detectors and no masks by path."""
+
+# Put together here, so that no scanner takes this file for a leak.
+KEY = "AKIA" + "IOSFODNN7" + "EXAMPLE"
+CARD = "4111 1111 1111 1111"
+LEAKS = {
+    "json": ("application/json", json.dumps({"mail": "ann@example.com", "card": CARD, "key": KEY, "fine": "kept"})),
+    "escaped": (
+        "application/json",
+        r'{"mail": "ann\u0040example.com", "card": "4111\u00201111 1111 1111", "key": "\u0041'
+        + KEY[1:]
+        + '", "fine": "kept"}',
+    ),
+    "number": ("application/json", '{"card": 4111111111111111, "fine": "kept"}'),
+    "text": ("text/plain; charset=utf-8", f"mail ann@example.com card {CARD} key {KEY} fine kept\n"),
+    "form": (
+        "application/x-www-form-urlencoded",
+        f"mail=ann%40example.com&card={CARD.replace(' ', '+')}&key={KEY}&fine=kept",
+    ),
+    "ndjson": (
+        "application/x-ndjson",
+        json.dumps({"m": "ann@example.com", "k": KEY}) + "\n" + json.dumps({"c": CARD, "f": "kept"}) + "\n",
+    ),
+    "events": ("text/event-stream", f'event: kept\ndata: {{"m": "ann@example.com", "c": "{CARD}"}}\n\ndata: {KEY}\n\n'),
+}
+"""Answers with what detectors find, by type."""
 
 
 class Upstream:
@@ -198,6 +224,8 @@ class Upstream:
             self._send(sock, _encoded(last), "application/json", (f"Content-Encoding: {last}",))
         elif path == "/bad-gzip":
             self._send(sock, b"not gzip at all", "application/json", ("Content-Encoding: gzip",))
+        elif path.startswith("/leak/"):
+            self._leak(sock, path.split("/")[2], "piecewise" in target)
         elif path == "/csv":
             self._send(sock, b"email\nann@example.com\n", "text/csv")
         elif path.startswith("/status/"):
@@ -235,6 +263,24 @@ class Upstream:
                 self._send(sock, content, "application/json", ('ETag: "x"',))
         return True
 
+    def _leak(self, sock: socket.socket, kind: str, piecewise: bool) -> None:
+        """An answer with a card, an address and a key in it, perhaps with a chunk for each two bytes."""
+        name, _, coding = kind.partition("+")
+        content_type, body = LEAKS[name]
+        data = body.encode()
+        headers = [f"Content-Type: {content_type}"]
+        if coding:
+            data = _encoded(coding, data)
+            headers.append(f"Content-Encoding: {coding}")
+        if not piecewise:
+            self._send(sock, data, content_type, tuple(headers[1:]))
+            return
+        head = "\r\n".join(["HTTP/1.1 200 OK", *headers, "Transfer-Encoding: chunked", "", ""])
+        sock.sendall(head.encode())
+        for i in range(0, len(data), 2):
+            sock.sendall(b"%x\r\n%b\r\n" % (len(data[i : i + 2]), data[i : i + 2]))
+        sock.sendall(b"0\r\n\r\n")
+
     def _send(
         self, sock: socket.socket, body: bytes, kind: str, headers: tuple[str, ...] = (), status: str = "200 OK"
     ) -> None:
@@ -242,11 +288,14 @@ class Upstream:
         sock.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
 
 
-def _encoded(name: str) -> bytes:
+def _encoded(name: str, data: bytes | None = None) -> bytes:
     import brotli
     import zstandard
 
-    data = json.dumps(CUSTOMER).encode()
+    if data is None:
+        data = json.dumps(CUSTOMER).encode()
+    if name == "gzip":
+        return gzip.compress(data)
     if name == "br":
         return brotli.compress(data)
     return zstandard.compress(data) if name == "zstd" else zlib.compress(data)

@@ -1,8 +1,8 @@
-"""OpenAPI 3 documents (https://spec.openapis.org/oas/v3.1.1), as far as rules need them: which operation has which path.
+"""OpenAPI 3 documents (https://spec.openapis.org/oas/v3.1.1), as far as rules need them: operations and their paths.
 
 How this works: paths are relative to the target's address, which must be one of the document's `servers` where those
 have a path. Two paths that are meant by the same request, neither more exact than the other, are refused, as is what
-would move a path elsewhere (servers of their own, references to other files). All else in the document is not looked at.
+would move a path elsewhere (servers of their own, references to other files). All else in it is not looked at.
 """
 
 from __future__ import annotations

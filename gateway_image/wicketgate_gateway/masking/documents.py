@@ -18,11 +18,12 @@ from wicketgate_gateway.masking.decoding import MAX_DOCUMENT, Decoding, Inner, u
 from wicketgate_gateway.masking.detectors import Detecting
 from wicketgate_gateway.masking.masks import STRICTNESS
 from wicketgate_gateway.masking.redactor import Redactor
+from wicketgate_gateway.masking.requests import FORM, masked_form
 from wicketgate_gateway.masking.text import masked_text
 from wicketgate_gateway.policy.http import DEEP, Step, json_steps
 from wicketgate_gateway.wire.http.head import Head
 
-_TEXT = ("text/", "application/x-www-form-urlencoded", "application/xml", "application/javascript", "application/yaml")
+_TEXT = ("text/", "application/xml", "application/javascript", "application/yaml")
 _LINES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/json-seq"})
 _EVENTS = "text/event-stream"
 _CHARSETS = ("utf-8", "utf8", "ascii", "8859-1")
@@ -213,6 +214,25 @@ class TextFilter:
         return self._redactor.flush()
 
 
+class FormFilter:
+    """A form, whole: `+` is a blank in it."""
+
+    def __init__(self, detecting: Detecting) -> None:
+        self._detecting = detecting
+        self._held = bytearray()
+
+    def feed(self, data: bytes) -> bytes:
+        """See `Inner`."""
+        self._held += data
+        if len(self._held) > MAX_DOCUMENT:
+            raise unmaskable(f"it is a form of over {MAX_DOCUMENT} bytes", "ask for less at once")
+        return b""
+
+    def finish(self) -> bytes:
+        """See `Inner`."""
+        return masked_form(self._detecting, bytes(self._held))
+
+
 def body_filter(masks: Sequence[Mask], detecting: Detecting | None, key: bytes, head: Head) -> Inner | None:
     """What masks an answer's body; None if nothing must be. Raises HttpError for what cannot be masked."""
     fields = FieldMasks.of(masks, key)
@@ -240,6 +260,8 @@ def _by_type(content_type: str, fields: FieldMasks, detecting: Detecting | None)
         # Where fields are masked, all is taken for JSON whatever it says that it is: what is none is refused.
         return JsonFilter(fields, detecting)
     assert detecting is not None
+    if kind == FORM:
+        return FormFilter(detecting)
     if kind.startswith(_TEXT) or kind.endswith(("+xml", "+yaml")) or not kind:
         return TextFilter(detecting)
     raise unmaskable(f"`{kind[:60]}` is not a type that is looked into", "ask for text or JSON")

@@ -19,10 +19,11 @@ import structlog
 
 from wicketgate_gateway.approvals.model import Request
 from wicketgate_gateway.approvals.outbox import used
-from wicketgate_gateway.audit.events import OperationFinished
+from wicketgate_gateway.audit.events import Operation, OperationFinished
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.identity import Principal
 from wicketgate_gateway.contract.verdict import Effect, Verdict
+from wicketgate_gateway.masking.requests import NotedBody, noted_text, starred, starred_text
 from wicketgate_gateway.policy.http import ABSENT, UNREADABLE, RequestPoint, needs_body
 from wicketgate_gateway.session.exchange import Exchange
 from wicketgate_gateway.session.holds import RETRY_SECONDS, Answer, Hold, until
@@ -169,7 +170,9 @@ class HttpSession(Forwarding):
         shown = f"{exchange.head.method} {exchange.target.shown}"
         if error.status < 500 and not exchange.answered:
             verdict = Verdict(Effect.DENY, "builtin:http", error.message, error.remedy, error.code)
-            event = session.operation_on(verdict, shown, now=time.time_ns(), kinds=[exchange.head.method])
+            verdict = replace(verdict, reason=noted_text(session.detecting, verdict.reason))
+            noted = noted_text(session.detecting, shown)
+            event = session.operation_on(verdict, noted, now=time.time_ns(), kinds=[exchange.head.method])
             session.gate.journal.submit([event])
         self._refuse(exchange, error.status, error.code, error.message, error.remedy)
 
@@ -177,7 +180,9 @@ class HttpSession(Forwarding):
         if exchange.answered:
             exchange.end_connection()  # half an answer: the client must see that it is cut short
             return
-        self._recorded(exchange.problem(status, code, detail, remedy, session=self.session.id, **more))
+        data = exchange.problem(status, code, detail, remedy, session=self.session.id, **more)
+        looks = self.session.detecting  # it says the path, and what that holds is not recorded
+        self._recorded(data if looks is None else starred(looks, data))
 
     def _record_request(self, request: Understood, body: bytes | None, length: int) -> None:
         recording = self.session.recording
@@ -186,15 +191,28 @@ class HttpSession(Forwarding):
         framing = [("Content-Length", str(len(body)))] if body else []
         if body is None and length:
             framing = [("Transfer-Encoding", "chunked")] if length == CHUNKED else [("Content-Length", str(length))]
-        head = write_request(request.method, request.path, [*request.headers, *framing])
+        looks = self.session.detecting
+        path, headers = request.path, request.headers
+        if looks is not None:
+            path, headers = starred_text(looks, path), tuple((n, starred_text(looks, v)) for n, v in headers)
+            body = None if body is None else NotedBody(looks, headers).whole(body)
+        head = write_request(request.method, path, [*headers, *framing])
         recording.client(head + (body or b""))
         self.session.bytes_in += len(head) + len(body or b"")
 
-    async def _denied(self, exchange: Exchange, request: Understood, verdict: Verdict) -> None:
-        session = self.session
-        event = session.operation_on(
-            verdict, request.shown, now=time.time_ns(), kinds=[p.kind for p in request.points], objects=request.objects
+    def _noted(self, request: Understood, verdict: Verdict, now: int) -> Operation:
+        """The event for a request: without what detectors find in it."""
+        looks = self.session.detecting
+        return self.session.operation_on(
+            replace(verdict, reason=noted_text(looks, verdict.reason)),
+            noted_text(looks, request.shown),
+            now=now,
+            kinds=[point.kind for point in request.points],
+            objects=[noted_text(looks, each) for each in request.objects],
         )
+
+    async def _denied(self, exchange: Exchange, request: Understood, verdict: Verdict) -> None:
+        event = self._noted(request, verdict, time.time_ns())
         self._record_request(request, request.body or b"", 0)
         await self._gateway.journalled([event])
         status = 503 if verdict.code == "recording-failed" else 403
@@ -215,6 +233,15 @@ class HttpSession(Forwarding):
             if request.body is None:
                 raise HttpError("a held request's body is too long to be shown", code="hold-not-showable", status=413)
         statement = canonical_request(request.method, request.path, request.headers, request.body or b"")
+        reason = exchange.head.first("x-wicketgate-reason")
+        looks = session.detecting
+        if looks is not None and looks.holds_secret(f"{statement}\n\n{reason}".encode(errors="replace")):
+            raise HttpError(
+                "this is held for approval, and there is a key or token in it, which nobody may be shown",
+                code="hold-not-showable",
+                status=403,
+                remedy="send it without the key",
+            )
         if holds is None or terms is None:
             self._refuse(exchange, 503, "approvals-unavailable", "nobody can be asked for approval here")
             return
@@ -225,7 +252,6 @@ class HttpSession(Forwarding):
             if not answered.done():
                 answered.set_result(None)
 
-        reason = exchange.head.first("x-wicketgate-reason")
         hold = self._hold = holds.begin(
             session.held(statement, facts=request.facts, reason=reason),
             terms,
@@ -257,9 +283,7 @@ class HttpSession(Forwarding):
         refused = Verdict(
             Effect.HOLD, verdict.rule, _as_request(answer.message), _as_request(answer.remedy), answer.code
         )
-        event = self.session.operation_on(
-            refused, request.shown, now=time.time_ns(), kinds=[p.kind for p in request.points], objects=request.objects
-        )
+        event = self._noted(request, refused, time.time_ns())
         self._record_request(request, request.body or b"", 0)
         await self._gateway.journalled([event])
         pending = answer.code == "hold-pending"
@@ -326,12 +350,9 @@ class HttpSession(Forwarding):
         hold: Hold | None = None,
         answer: Answer | None = None,
     ) -> None:
-        session = self.session
         started = time.time_ns()
         upstream = await self._open()
-        event = session.operation_on(
-            verdict, request.shown, now=started, kinds=[p.kind for p in request.points], objects=request.objects
-        )
+        event = self._noted(request, verdict, started)
         events: list[Any] = [event]
         if answer is not None and answer.claim is not None:
             events.append(used(answer.claim, seq=event.seq, now=started))

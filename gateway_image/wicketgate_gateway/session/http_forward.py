@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from wicketgate_gateway.masking.decoding import Inner
 from wicketgate_gateway.masking.detectors import Detecting, detecting
 from wicketgate_gateway.masking.documents import body_filter
+from wicketgate_gateway.masking.requests import NotedBody
 from wicketgate_gateway.policy.engine import TargetPolicy
 from wicketgate_gateway.policy.points import Point
 from wicketgate_gateway.session.exchange import Exchange
@@ -176,14 +177,18 @@ class Forwarding:
                 await upstream.write(request.body)
             return
         chunked = exchange.length == CHUNKED
-        recording = self.session.recording
+        recording, looks = self.session.recording, self.session.detecting
+        noted = None if recording is None or looks is None else NotedBody(looks, request.headers)
         while data := await exchange.read():
             framed = chunk(data) if chunked else data
             self.session.bytes_in += len(framed)
             if recording is not None:
-                recording.client(framed)
+                kept = data if noted is None else noted.feed(data)
+                recording.client((framed if kept is data else chunk(kept)) if chunked else kept)
                 await self._recorder()
             await upstream.write(framed)
+        if recording is not None and noted is not None and (kept := noted.flush()):
+            recording.client(chunk(kept) if chunked else kept)
         if chunked:
             if recording is not None:
                 recording.client(LAST_CHUNK)
