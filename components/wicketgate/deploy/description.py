@@ -22,6 +22,7 @@ from wicketgate_gateway.contract.gateway import (
     Listen,
     People,
     PeopleConfig,
+    Saml,
     ServerTls,
     TargetKind,
     Workload,
@@ -42,6 +43,8 @@ class Identities:
     """Per bot: client id."""
     cli_client_id: str = ""
     """Of the public client that people sign in with."""
+    saml_client_id: str = ""
+    """Of the registration for sign-in by SAML."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +120,17 @@ def _people(config: StackConfig, ids: Identities) -> People | None:
     if settings.api_port is None:
         return None
     return People(
-        url=_api_url(config), client=ids.cli_client_id, sign_in=settings.sign_in, webhooks=dict(settings.webhooks)
+        url=_api_url(config),
+        client=ids.cli_client_id,
+        sign_in=settings.sign_in,
+        webhooks=dict(settings.webhooks),
+        **({"saml": _saml(ids)} if settings.saml else {}),
     )
+
+
+def _saml(ids: Identities) -> Saml:
+    # The gateway's own default for the metadata is the tenant's, of this registration.
+    return Saml(client=ids.saml_client_id, entity_id=f"api://{ids.saml_client_id}")
 
 
 def people(config: StackConfig, ids: Identities, place: Place) -> PeopleConfig:

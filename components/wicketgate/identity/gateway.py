@@ -4,7 +4,7 @@ import pulumi
 import pulumi_azuread as azuread
 
 from wicketgate.args import GatewayIdentityArgs
-from wicketgate.identity import people, roles
+from wicketgate.identity import people, roles, saml
 from wicketgate.identity.credentials import federate
 from wicketgate_gateway.contract.gateway import ADMIN_ROLE, AGENT_ROLE, APPROVER_ROLE, AUDITOR_ROLE, BOT_ROLE
 
@@ -33,10 +33,19 @@ class GatewayIdentity(pulumi.ComponentResource):
     """Object id of the service principal, on which roles are assigned."""
     cli_client_id: pulumi.Output[str]
     """Client id of the public client that people sign in with; empty without `people`."""
+    saml_client_id: pulumi.Output[str]
+    """Client id of the registration for sign-in by SAML; empty without `saml_replies`."""
 
     def __init__(self, name: str, args: GatewayIdentityArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("wicketgate:index:GatewayIdentity", name, dict(args), opts)
         child = pulumi.ResourceOptions(parent=self)
+        app_roles = [
+            _role(BOT_ROLE, "Open sessions with targets as a bot.", "Application"),
+            _role(AGENT_ROLE, "Connect as an agent that holds target credentials.", "Application"),
+            _role(AUDITOR_ROLE, "Search the audit trail and replay sessions.", "User"),
+            _role(APPROVER_ROLE, "Approve or deny held operations.", "User"),
+            _role(ADMIN_ROLE, "End sessions and administer the gateway.", "User"),
+        ]
         application = azuread.Application(
             f"{name}-application",
             display_name=args["display_name"],
@@ -57,13 +66,7 @@ class GatewayIdentity(pulumi.ComponentResource):
                 id_tokens=people.optional_id_claims(args),
             ),
             web=people.web(args),
-            app_roles=[
-                _role(BOT_ROLE, "Open sessions with targets as a bot.", "Application"),
-                _role(AGENT_ROLE, "Connect as an agent that holds target credentials.", "Application"),
-                _role(AUDITOR_ROLE, "Search the audit trail and replay sessions.", "User"),
-                _role(APPROVER_ROLE, "Approve or deny held operations.", "User"),
-                _role(ADMIN_ROLE, "End sessions and administer the gateway.", "User"),
-            ],
+            app_roles=app_roles,
             opts=child,
         )
         principal = azuread.ServicePrincipal(
@@ -91,6 +94,16 @@ class GatewayIdentity(pulumi.ComponentResource):
         if args.get("people", False):
             self.cli_client_id = people.public_client(name, self, args, application)
             people.grants(name, self, args, principal)
+        self.saml_client_id = pulumi.Output.from_input("")
+        if args.get("people", False) and args.get("saml_replies"):
+            by_saml, answering = saml.registration(name, self, args, saml.people_roles(app_roles))
+            people.assign(f"{name}-saml", self, args, answering)
+            self.saml_client_id = by_saml.client_id
         self.register_outputs(
-            {"clientId": self.client_id, "objectId": self.object_id, "cliClientId": self.cli_client_id}
+            {
+                "clientId": self.client_id,
+                "objectId": self.object_id,
+                "cliClientId": self.cli_client_id,
+                "samlClientId": self.saml_client_id,
+            }
         )

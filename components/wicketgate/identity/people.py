@@ -93,6 +93,25 @@ def public_client(
 
 def grants(name: str, parent: pulumi.Resource, args: GatewayIdentityArgs, principal: azuread.ServicePrincipal) -> None:
     """Roles for groups of people, and what the gateway may ask Graph of people."""
+    assign(name, parent, args, principal)
+    if not args.get("read_people", True):
+        return
+    child = pulumi.ResourceOptions(parent=parent)
+    graph = azuread.get_service_principal_output(
+        client_id=roles.GRAPH_CLIENT_ID, opts=pulumi.InvokeOutputOptions(parent=parent)
+    )
+    for slug, permission in (("users", roles.USER_READ_ALL), ("members", roles.GROUP_MEMBER_READ_ALL)):
+        azuread.AppRoleAssignment(
+            f"{name}-read-{slug}",
+            app_role_id=permission,
+            principal_object_id=principal.object_id,
+            resource_object_id=graph.object_id,
+            opts=child,
+        )
+
+
+def assign(name: str, parent: pulumi.Resource, args: GatewayIdentityArgs, principal: azuread.ServicePrincipal) -> None:
+    """The groups' roles at a registration that has the roles of people."""
     child = pulumi.ResourceOptions(parent=parent)
     given: tuple[tuple[str, str, Mapping[str, pulumi.Input[str]]], ...] = (
         ("approvers", APPROVER_ROLE, args.get("approver_group_ids", {})),
@@ -108,16 +127,3 @@ def grants(name: str, parent: pulumi.Resource, args: GatewayIdentityArgs, princi
                 resource_object_id=principal.object_id,
                 opts=child,
             )
-    if not args.get("read_people", True):
-        return
-    graph = azuread.get_service_principal_output(
-        client_id=roles.GRAPH_CLIENT_ID, opts=pulumi.InvokeOutputOptions(parent=parent)
-    )
-    for slug, permission in (("users", roles.USER_READ_ALL), ("members", roles.GROUP_MEMBER_READ_ALL)):
-        azuread.AppRoleAssignment(
-            f"{name}-read-{slug}",
-            app_role_id=permission,
-            principal_object_id=principal.object_id,
-            resource_object_id=graph.object_id,
-            opts=child,
-        )
