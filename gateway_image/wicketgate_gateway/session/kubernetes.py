@@ -410,7 +410,7 @@ class KubernetesSession:
         await self.journalled([event])
         content = refusal(verdict, code)
         self._record_asked(event.seq, text)
-        self.record(Kind.CONTENT, content, client=False)
+        self.record(Kind.CONTENT, self._shown(content.decode()).encode(), client=False)
         self.record_status(code)
         return content
 
@@ -434,7 +434,10 @@ class KubernetesSession:
             value = asked.resolved
         if value is None or secrets.concerns(asked.request):
             return f"{asked.point}{more}"
-        text = f"{asked.point}{more}\n{bodies.canonical(value).decode()}"
+        return f"{asked.point}{more}\n{bodies.canonical(value).decode()}"
+
+    def _shown(self, text: str) -> str:
+        """A text for the record, through the detectors: a bot may well write a key into a command."""
         detecting = self._masking().detecting
         return text if detecting is None else detecting.shown(text)
 
@@ -445,13 +448,13 @@ class KubernetesSession:
             time=time.time_ns(),
             session=session.id,
             seq=session.seq,
-            statement=text[:MAX_STATEMENT_SHOWN],
+            statement=self._shown(text)[:MAX_STATEMENT_SHOWN],
             effect=verdict.effect.value,
             rule=verdict.rule,
             kinds=kinds,
-            relations=relations,
+            relations=[self._shown(one) for one in relations],
             code=verdict.code,
-            reason=verdict.reason,
+            reason=self._shown(verdict.reason),
             policy=session.policy.digest,
             bot=session.bot,
             target=session.opening.target_name,
@@ -505,7 +508,7 @@ class KubernetesSession:
 
     def _record_asked(self, seq: int, text: str) -> None:
         self._seq = seq
-        self.record(Kind.REQUEST, json.dumps({"seq": seq, "text": text}).encode(), client=True)
+        self.record(Kind.REQUEST, json.dumps({"seq": seq, "text": self._shown(text)}).encode(), client=True)
 
     def record_status(self, code: int) -> None:
         """The status of the answer to the request that is under way."""
