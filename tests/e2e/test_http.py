@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
+import ssl
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -152,6 +155,48 @@ def test_secrets_and_cookies_stay_with_the_agent(web: Any) -> None:
 def test_redirects_stay_within(web: Any) -> None:
     """Never followed; a path comes back below the prefix that named the target."""
     assert b"Location: /t/orders-api/orders/7\r\n" in web.curl("-i", "/redirect").stdout
+
+
+def test_addresses_of_the_target_itself(web: Any) -> None:
+    """Its own absolute addresses come back as paths, those of others as they are; its base is not the bot's."""
+    own = f"https://localhost:{web.upstream.port}"
+    for where, told in (
+        (f"{own}/orders/7?x=1", "/t/orders-api/orders/7?x=1"),
+        ("https://evil.example/orders", "https://evil.example/orders"),
+        ("//evil.example/orders", "//evil.example/orders"),
+    ):
+        assert f"Location: {told}\r\n".encode() in web.curl("-i", f"/redirect?to={where}").stdout
+    plain = web.curl("-i", "/redirect?to=/base/orders/7", target="plain-api").stdout
+    assert b"Location: /t/plain-api/orders/7\r\n" in plain
+
+
+def test_a_credential_is_seen_in_any_answer(web: Any) -> None:
+    """The target is asked for answers that are not compressed, whatever the bot asks for."""
+    done = web.curl("-H", "Accept-Encoding: gzip, br", "/echo/x")
+    assert b"canary-token" not in done.stdout
+    assert web.upstream.seen[-1].count(b"Accept-Encoding: identity\r\n") == 1
+    assert b"gzip" not in web.upstream.seen[-1]
+
+
+def test_a_slow_client_gets_the_end(web: Any) -> None:
+    """The connection ends with an answer that its client has not read yet: nothing of it is lost."""
+    context = ssl.create_default_context(cafile=str(web.ca_file))
+    size = 3_000_000
+    for _ in range(3):
+        with socket.socket() as plain:
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+            plain.connect(("127.0.0.1", web.ports["http"]))
+            with context.wrap_socket(plain, server_hostname="localhost") as sock:
+                sock.settimeout(60)
+                sock.sendall(web.head(f"GET /t/orders-api/bytes/{size} HTTP/1.1", "Connection: close"))
+                web.wait(lambda: f"/bytes/{size} ".encode() in web.upstream.seen[-1])
+                time.sleep(1.0)  # a client that does not read is what this is about
+                found = b""
+                while piece := sock.recv(65536):
+                    found += piece
+                    if len(found) > size - 600_000:
+                        time.sleep(0.02)
+        assert len(found.partition(b"\r\n\r\n")[2]) == size
 
 
 def test_held_then_202_then_the_same_again(web: Any) -> None:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from wicketgate_gateway.agent import tls
+from wicketgate_gateway.agent import http_answer, tls
 from wicketgate_gateway.agent.http_credential import Credential
 from wicketgate_gateway.agent.redact import Redactor
 from wicketgate_gateway.agent.target import DIAL_SECONDS, TargetConnection, TargetError
@@ -110,6 +110,12 @@ class HttpService:
             headers = [*headers, ("Impersonate-User", f"wicketgate:{opening.bot}"), ("Impersonate-Group", BOTS_GROUP)]
         return headers
 
+    def told(self, name: str, value: str) -> str:
+        """A header of an answer as it is passed on; `name` in lower case."""
+        if name not in http_answer.ADDRESSES or isinstance(self.config, KubernetesTarget):
+            return value
+        return http_answer.told(name, value, tls=self.tls, host=self.host, port=self.port, base=self.base)
+
     @property
     def taken(self) -> frozenset[str]:
         """Headers that no bot says anything by, in lower case."""
@@ -190,10 +196,14 @@ class HttpStream:
                 for n, v in request.headers
                 if n.lower() not in service.taken and n.lower() != "host" and not n.lower().startswith("impersonate")
             ]
+            self._redactor = Redactor(service.credential.secrets())
+            if self._redactor:
+                # In an answer that is compressed no secret could be seen.
+                kept = [(n, v) for n, v in kept if n.lower() != "accept-encoding"]
+                kept.append(("Accept-Encoding", "identity"))
             head = write_request(
                 request.method, service.base + request.path, [("Host", service.authority), *kept, *added]
             )
-            self._redactor = Redactor(service.credential.secrets())
         except WicketgateError as error:
             log.warning("request not sent", target=service.name, session=self._opening.session, reason=str(error))
             self._end(error.message)
@@ -250,7 +260,8 @@ class HttpStream:
             rest = self._head[end:]
             if head.status == 401:
                 self._service.credential.refused()
-            headers = [(n, v) for n, v in head.headers if n.lower() != "set-cookie"]
+            told = self._service.told
+            headers = [(n, told(n.lower(), v)) for n, v in head.headers if n.lower() != "set-cookie"]
             out += write_response(head.status, head.reason, headers)
             if head.status >= 200 or head.status == 101:
                 self._head = None

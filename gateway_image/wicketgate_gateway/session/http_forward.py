@@ -9,6 +9,7 @@ as a whole answer.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -213,8 +214,7 @@ class Forwarding:
         if masker is not None or (self.masks and request.method == "HEAD"):
             headers = list(rules.without(headers, rules.VALIDATORS))
         if exchange.prefix:
-            headers = [(n, _prefixed(v, exchange.prefix) if n.lower() in ("location", "content-location") else v)
-                       for n, v in headers]  # fmt: skip
+            headers = [(n, _prefixed(n.lower(), v, exchange.prefix)) for n, v in headers]
         length = body.length if masker is None else CHUNKED
         if body.done and request.method == "HEAD" and masker is None and not self.masks:
             headers += [("Content-Length", v) for v in head.all("content-length")[:1]]
@@ -331,7 +331,12 @@ class Forwarding:
             upstream.close("the upgraded connection ended")
 
 
-def _prefixed(location: str, prefix: str) -> str:
-    if location.startswith("/") and not location.startswith("//"):
-        return prefix + location
-    return location
+_LINKED_PATH = re.compile(r"<(?=/(?!/))")
+
+
+def _prefixed(name: str, value: str, prefix: str) -> str:
+    if name == "link":
+        return _LINKED_PATH.sub(f"<{prefix}", value)
+    if name in ("location", "content-location") and value.startswith("/") and not value.startswith("//"):
+        return prefix + value
+    return value
