@@ -52,6 +52,9 @@ class GatewayIdentityArgs(TypedDict):
     sign_in_redirects: NotRequired[list[str]]
     """Where Entra sends browsers back to after a sign-in: the API's address with `/ui/signed-in`. Counts with `people`
     alone."""
+    saml_replies: NotRequired[list[str]]
+    """Where Entra posts SAML answers to: the API's address with `/ui/saml/acs`; registers sign-in by SAML, beside the
+    gateway's own registration. Counts with `people` alone."""
     read_people: NotRequired[bool]
     """Grant `User.Read.All` and `GroupMember.Read.All` on Microsoft Graph, which knowing approvers' groups needs; true
     if left out. Where another team grants them, say false. Counts with `people` alone."""
@@ -125,13 +128,13 @@ class PolicyBundleArgs(TypedDict):
     """Per bot: `owner` and, where it has one, `expires`."""
     target_kinds: NotRequired[dict[str, str]]
     """The kind of each target: rules of another protocol are mistakes."""
-    bot_object_ids: dict[str, pulumi.Input[str]]
-    """Object id of the service principal per bot."""
-    owner_object_ids: NotRequired[dict[str, pulumi.Input[str]]]
     target_labels: NotRequired[dict[str, dict[str, str]]]
     """The labels of each target, of which `target_kinds` has the kind."""
     target_openapi: NotRequired[dict[str, str]]
     """The OpenAPI document (a file) of each target that has one: its operations go into the bundle."""
+    bot_object_ids: dict[str, pulumi.Input[str]]
+    """Object id of the service principal per bot."""
+    owner_object_ids: NotRequired[dict[str, pulumi.Input[str]]]
     """Object id of the group or person that answers for each bot; without it nothing that the bot does can be held."""
     approver_object_ids: NotRequired[dict[str, pulumi.Input[str]]]
     """Object ids of the groups of people that `hold` rules name, by those names."""

@@ -48,6 +48,8 @@ class Gateway(model.Model):
     """Where people reach the API; left out, there is none, and nobody can approve."""
     sign_in: Duration = "12h"
     """For how long after signing in a person may approve, deny and end sessions."""
+    saml: bool = False
+    """Whether browsers can sign in by SAML too, at a registration of its own; counts with `apiPort` alone."""
     webhooks: dict[Name, Webhook] = Field(default_factory=dict[str, Webhook])
     """Who is told of held operations."""
     read_people: bool = True

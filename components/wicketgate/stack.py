@@ -75,7 +75,8 @@ def access_stack(config: StackConfig, root: Path, client: Any) -> AccessStack:
             "credentials": [c.resolve() for c in config.gateway.credentials],
             "read_directory": config.gateway.read_directory,
             "people": config.gateway.api_port is not None,
-            "sign_in_redirects": _redirects(config),
+            "sign_in_redirects": _redirects(config, "/ui/signed-in"),
+            "saml_replies": _redirects(config, "/ui/saml/acs") if config.gateway.saml else [],
             "read_people": config.gateway.read_people,
             "approver_group_ids": approvers,
             "auditor_group_ids": _group_ids(config.auditors),
@@ -120,6 +121,7 @@ def access_stack(config: StackConfig, root: Path, client: Any) -> AccessStack:
             "bundle": bundle.content,
             "policies": bundle.policies,
             "cli_client_id": gateway.cli_client_id,
+            "saml_client_id": gateway.saml_client_id,
         }
     )
     return AccessStack(
@@ -141,9 +143,9 @@ def _deployment(args: DeploymentArgs) -> LocalDeployment | ComposeDeployment | K
             return KubernetesDeployment("kubernetes", args)
 
 
-def _redirects(config: StackConfig) -> list[str]:
+def _redirects(config: StackConfig, path: str) -> list[str]:
     gateway = config.gateway
-    return [f"https://{gateway.host}:{gateway.api_port}/ui/signed-in"] if gateway.api_port is not None else []
+    return [f"https://{gateway.host}:{gateway.api_port}{path}"] if gateway.api_port is not None else []
 
 
 def _warn(config: StackConfig) -> None:
@@ -192,10 +194,10 @@ def _bundle(
             "bots": {n: {"owner": b.owner, "expires": b.expires} for n, b in config.bots.items()},
             "bot_object_ids": {n: b.object_id for n, b in bots.items()},
             "target_kinds": {n: t.kind for n, t in sorted(config.targets.items())},
-            # Who answers for a bot counts where something may be held: then they must be known, and may not approve.
-            "owner_object_ids": {n: _owner_id(b.owner) for n, b in sorted(config.bots.items())} if approvers else {},
             "target_labels": {n: t.labels for n, t in sorted(config.targets.items())},
             "target_openapi": documents_of(config, root),
+            # Who answers for a bot counts where something may be held: then they must be known, and may not approve.
+            "owner_object_ids": {n: _owner_id(b.owner) for n, b in sorted(config.bots.items())} if approvers else {},
             "approver_object_ids": approvers,
             "access": access_of(config, root).render(),
         },
