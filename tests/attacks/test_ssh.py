@@ -221,13 +221,18 @@ COMMANDS: dict[str, str | bytes] = {
 @pytest.mark.parametrize("name", COMMANDS)
 def test_commands(gateway: SshRunning, client: paramiko.Transport, name: str) -> None:
     before = len(gateway.operations())
-    try:
-        status, said = execute(client, COMMANDS[name])
-    except paramiko.SSHException:
-        # Text that is not UTF-8, or longer than a packet: the request itself is refused.
-        assert name in ("not-utf-8", "overlong-utf-8", "surrogate")
-        untouched()
-        return
+    status, said = execute(client, COMMANDS[name])
+    assert status == 126, said
+    assert (b"`scp -s`" in said) == name.startswith("scp-")
+    judged(gateway, before, said)
+
+
+@pytest.mark.parametrize("name", [b"sftp\xff", b"\xff", b"sftp\xc0\x80", b"s\xe4ftp"])
+def test_subsystems_that_are_no_text(gateway: SshRunning, client: paramiko.Transport, name: bytes) -> None:
+    before = len(gateway.operations())
+    channel = client.open_session(timeout=30)
+    channel.invoke_subsystem(name)
+    status, said = answer(channel)
     assert status == 126, said
     judged(gateway, before, said)
 

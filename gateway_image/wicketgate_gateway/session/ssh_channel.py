@@ -27,7 +27,7 @@ from wicketgate_gateway.session.holds import Hold
 from wicketgate_gateway.session.redacting import IDLE_SECONDS, Redacting, redacting
 from wicketgate_gateway.session.session import SessionOverError
 from wicketgate_gateway.session.sftp import SftpChannel
-from wicketgate_gateway.session.ssh_request import Request, understand
+from wicketgate_gateway.session.ssh_request import Request, is_legacy_scp, understand
 from wicketgate_gateway.tunnel.messages import SshChannel
 from wicketgate_gateway.tunnel.mux import Stream
 from wicketgate_gateway.wire.ssh import channel as frames
@@ -135,6 +135,8 @@ class Channel:
         self.say(f"denied: {verdict.reason}")
         if verdict.remedy:
             self.say(verdict.remedy)
+        if is_legacy_scp(request):
+            self.say("this is the legacy protocol of scp; `scp -s` copies by SFTP, which is decided file by file")
         if request.kind == "exec" and request.left_out:
             self.say(f"not passed on: {', '.join(request.left_out)}")
         self._exit(DENIED)

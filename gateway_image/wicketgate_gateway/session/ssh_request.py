@@ -50,14 +50,16 @@ def understand(wanted: SshChannel, allowed: Callable[[Variable], bool]) -> Reque
     points: list[SshPoint] = []
     if wanted.kind == "exec":
         found = words.read(wanted.command.encode("utf-8", "surrogatepass"))
-        if wanted.cut:
+        if wanted.inexact:
+            points.append(ScriptText(wanted.command, exact=False, why="it is not UTF-8"))
+        elif wanted.cut:
             points.append(ScriptText(wanted.command, exact=False, why=f"it is {wanted.cut} bytes long"))
         elif isinstance(found, words.Command):
             points.append(Exec(found.words))
         else:
             points.append(ScriptText(found.text, found.exact, found.why))
         text = wanted.command
-    elif wanted.kind == "subsystem" and not wanted.cut:
+    elif wanted.kind == "subsystem" and not wanted.cut and not wanted.inexact:
         points.append(Subsystem(wanted.command))
         text = f"subsystem {wanted.command}"
     elif wanted.kind == "shell" and not wanted.command and not wanted.cut:
@@ -91,6 +93,16 @@ def understand(wanted: SshChannel, allowed: Callable[[Variable], bool]) -> Reque
         wanted.env.get(REASON_VARIABLE, "")[:MAX_REASON],
         facts,
     )
+
+
+def is_legacy_scp(request: Request) -> bool:
+    """Whether it is what `scp -O` has the other side run."""
+    first = request.points[0]
+    found = first.words if isinstance(first, Exec) else tuple(request.text.split())
+    if not found or found[0].rpartition("/")[2] != "scp":
+        return False
+    flags = [word for word in found[1:] if word.startswith("-") and not word.startswith("--")]
+    return any("t" in flag or "f" in flag for flag in flags)
 
 
 def _only(wanted: SshChannel) -> SshChannel:

@@ -144,6 +144,8 @@ class SshChannel(Message, frozen=True, kw_only=True, tag="ssh-channel"):
     modes: dict[int, int] = {}
     cut: int = 0
     """The command's size in bytes, if it was too long to be sent whole: nothing may run."""
+    inexact: bool = False
+    """`command` only shows what was sent, which is no text: nothing may run."""
 
 
 Control: TypeAlias = (

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from wicketgate_gateway.policy.ssh import Exec, Forward, Pty, ScriptText, Shell, Subsystem, Variable
-from wicketgate_gateway.session.ssh_request import understand
+from wicketgate_gateway.session.ssh_request import is_legacy_scp, understand
 from wicketgate_gateway.tunnel.messages import SshChannel
 
 
@@ -51,3 +53,22 @@ def test_what_is_not_whole_or_unknown_is_nothing_that_a_rule_can_allow() -> None
 
 def test_a_variable_with_a_nul_is_left_out() -> None:
     assert understand(asked("exec", "id", env={"LANG": "a\0b"}), lambda _: True).left_out == ("LANG",)
+
+
+@pytest.mark.parametrize("kind", ["exec", "subsystem"])
+def test_what_only_shows_what_was_sent_matches_nothing(kind: str) -> None:
+    request = understand(SshChannel(session="s", kind=kind, command="sftp", inexact=True), lambda _: True)
+    (point,) = request.points
+    assert isinstance(point, ScriptText)
+    assert not point.exact
+
+
+@pytest.mark.parametrize(
+    ("text", "legacy"),
+    [
+        ("scp -t /x", True), ("scp -r -p -f '/x y'", True), ("/usr/bin/scp -rt .", True), ("scp -f *.txt", True),
+        ("scp a b", False), ("tar -tf x", False), ("uname -a", False), ("", False),
+    ],
+)  # fmt: skip
+def test_legacy_scp_is_known(text: str, legacy: bool) -> None:
+    assert is_legacy_scp(understand(SshChannel(session="s", kind="exec", command=text), lambda _: True)) is legacy

@@ -23,7 +23,7 @@ from asyncssh.kex import get_kex_algs
 from asyncssh.mac import get_mac_algs
 
 from wicketgate_gateway.server.ssh.host_keys import HostKeys
-from wicketgate_gateway.server.ssh.protocol import Account, LogInFailedError, Server, log_in
+from wicketgate_gateway.server.ssh.protocol import Account, LogInFailedError, Server, SessionChannel, log_in
 from wicketgate_gateway.tunnel.messages import SshConnect
 from wicketgate_gateway.tunnel.mux import Mux
 from wicketgate_gateway.wire.ssh import preface
@@ -68,6 +68,16 @@ class Connection(asyncssh.SSHServerConnection):
     def serve(self, factory: Callable[[], Server]) -> None:
         """Have this client served by what `factory` makes."""
         self._protocol_factory = factory
+
+    def create_server_channel(
+        self, encoding: str | None = "", errors: str = "", window: int = 0, max_pktsize: int = 0
+    ) -> SessionChannel:
+        """See asyncssh: the same, but a channel of our own."""
+        size = max_pktsize or self._max_pktsize
+        self._update_recv_pktlen(size)
+        return SessionChannel(
+            self, self._loop, self._allow_pty, False, False, 0, 0, None, "strict", window or self._window, size
+        )
 
     def settled(self) -> None:
         """The client is no stranger any more."""

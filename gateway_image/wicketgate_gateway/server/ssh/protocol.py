@@ -16,6 +16,7 @@ from typing import Any
 import asyncssh
 import structlog
 from asyncssh.constants import DISC_BY_APPLICATION
+from asyncssh.packet import SSHPacket
 
 from wicketgate_gateway.tunnel.messages import Control, Failed, Opened, SshChannel, SshConnect
 from wicketgate_gateway.tunnel.mux import Mux, Stream
@@ -336,11 +337,36 @@ class _Joined:
             self._chan.close()
 
 
+class SessionChannel(asyncssh.SSHServerChannel[bytes]):
+    """asyncssh's channel, but that a text which is no text is a request, too: the gateway refuses it on record."""
+
+    def _process_exec_request(self, packet: SSHPacket) -> bool:
+        raw = packet.get_string()
+        packet.check_end()
+        return self._start_session(command=self._text(raw, "utf-8"))
+
+    def _process_subsystem_request(self, packet: SSHPacket) -> bool:
+        raw = packet.get_string()
+        packet.check_end()
+        return self._start_session(subsystem=self._text(raw, "ascii"))
+
+    def _text(self, raw: bytes, encoding: str) -> str:
+        try:
+            return raw.decode(encoding)
+        except UnicodeDecodeError:
+            session = self._session
+            assert isinstance(session, Channel)
+            session.inexact = True
+            return raw.decode(encoding, "backslashreplace")
+
+
 class Channel(_Joined, asyncssh.SSHServerSession[bytes]):
     """A session channel: a command, a shell or a subsystem."""
 
     def __init__(self, server: Server) -> None:
         super().__init__(server)
+        self.inexact = False
+        """The text is not what was sent, but shows it."""
         self._kind = ""
         self._command = ""
         self._pty: tuple[str, Any, Any] | None = None
@@ -393,6 +419,7 @@ class Channel(_Joined, asyncssh.SSHServerSession[bytes]):
                 kind=self._kind,
                 command=command,
                 cut=cut,
+                inexact=self.inexact,
                 env=environment,
                 pty=pty[0] if pty is not None else "",
                 size=tuple(pty[1]) if pty is not None else (0, 0, 0, 0),

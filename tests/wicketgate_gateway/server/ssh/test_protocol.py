@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncssh
+import paramiko
 import pytest
 
 pytestmark = pytest.mark.anyio
@@ -36,6 +37,23 @@ async def test_a_command_that_is_too_long_says_so(front: Any) -> None:
     (asked,) = front.channels
     assert asked.cut == 13_000
     assert len(asked.command) == 1000
+
+
+@pytest.mark.parametrize(("kind", "text"), [("exec", b"uname \xff"), ("subsystem", b"sftp\xff")])
+async def test_a_text_that_is_none_is_told_as_such(front: Any, kind: str, text: bytes) -> None:
+    def ask() -> int:
+        transport = paramiko.Transport(("localhost", front.port))
+        transport.connect(username="web-1", password="good-token")
+        channel = transport.open_session()
+        channel.exec_command(text) if kind == "exec" else channel.invoke_subsystem(text)
+        channel.shutdown_write()
+        status = channel.recv_exit_status()
+        transport.close()
+        return status
+
+    assert await asyncio.to_thread(ask) == 7
+    (asked,) = front.channels
+    assert (asked.kind, asked.command, asked.inexact) == (kind, text.decode("ascii", "backslashreplace"), True)
 
 
 async def test_a_terminal_and_its_size(front: Any) -> None:
