@@ -49,7 +49,10 @@ def make_context(folder: Path) -> Path:
     wheel = native_wheel()
     given = ["--native-wheel", str(wheel)] if wheel else []
     command = [sys.executable, "-m", "tools.image", "context", str(folder), *given]
-    done = subprocess.run(command, cwd=NATIVE.parent.parent, capture_output=True, text=True, timeout=580, check=False)
+    # Otherwise the time of the last commit, which may be made while tests run.
+    env = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
+    root = NATIVE.parent.parent
+    done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=580, check=False)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -97,7 +100,7 @@ def container_cloud(
         gateway: dict[str, Any] = seed["applications"][0]
         gateway["servicePrincipalId"] = "50000000-0000-4000-8000-000000000001"
         gateway["graphRoles"] = ["Application.Read.All"]
-        gateway["federatedCredentials"] = [{"name": "w", "issuer": issuer.url, "subject": "workload:it"}]
+        gateway["federatedCredentials"] = [{"name": "workload", "issuer": issuer.url, "subject": "workload:it"}]
         host = container_engine.host
         entra = stack.enter_context(
             EntraEmulator(folder / "entra", host=host, public_host=host, trust=[issuer.ca_file], seed=seed)
