@@ -12,6 +12,7 @@ import ssl
 
 from wicketgate_gateway.contract.gateway import Listen
 from wicketgate_gateway.contract.values import seconds
+from wicketgate_gateway.server import closing
 from wicketgate_gateway.server.http_connection import HttpConnection
 from wicketgate_gateway.server.sessions import Sessions
 
@@ -39,6 +40,7 @@ class HttpListener:
             address.port,
             ssl=context,
             ssl_handshake_timeout=HANDSHAKE_SECONDS,
+            ssl_shutdown_timeout=closing.SHUTDOWN_SECONDS,
             backlog=BACKLOG,
         )
         return self._server.sockets[0].getsockname()[1]

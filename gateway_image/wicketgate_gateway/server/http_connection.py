@@ -19,6 +19,7 @@ from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.gateway import TargetKind
 from wicketgate_gateway.contract.identity import Principal
 from wicketgate_gateway.identity.errors import Refused
+from wicketgate_gateway.server import closing
 from wicketgate_gateway.server.http_exchange import Served
 from wicketgate_gateway.server.sessions import LogInError, Sessions
 from wicketgate_gateway.session.http import HttpSession
@@ -37,7 +38,6 @@ from wicketgate_gateway.wire.http.target import Target, parse_target
 HIGH_WATER = 256 * 1024
 IDLE_SECONDS = 120.0
 """How long a connection may wait for its next request."""
-CLOSE_SECONDS = 5.0
 _PREFIX = "t"
 
 log = structlog.get_logger("wicketgate.http")
@@ -136,9 +136,8 @@ class HttpConnection(asyncio.Protocol):
     def close(self) -> None:
         """Close once what was written is out."""
         self.ending = True
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.close()
-            self._loop.call_later(CLOSE_SECONDS, self._transport.abort)
+        if self._transport is not None:
+            closing.close(self._transport)
 
     def _over(self, reason: str) -> None:
         session, self._session = self._session, None
