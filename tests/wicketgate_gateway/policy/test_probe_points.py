@@ -33,7 +33,7 @@ def policy(*rules: object) -> Policy:
         ),
         (probe_points.kubernetes, "kubernetes", {"paths": "/metrics"}, {"get /metrics"}),
         (probe_points.ssh, "ssh", {"commands": "systemctl status *"}, {"systemctl status x", "shell"}),
-        (probe_points.ssh, "ssh", {"paths": "~/in/**", "operations": "write"}, {"write /home/account/in/x"}),
+        (probe_points.ssh, "ssh", {"paths": "~/in/**", "operations": "write"}, {f"write {probe_points.HOME}/in/x"}),
         (probe_points.ssh, "ssh", {"forward": "db.internal:5432"}, {"forward to db.internal:5432"}),
         (probe_points.ssh, "ssh", {"subsystems": "netconf"}, {"subsystem netconf"}),
     ],
