@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -307,6 +308,8 @@ def main(minutes: float, number: int, folder: Path) -> int:
             look(found, number, minutes, report=report)
         except BaseException as error:
             told = [str(error), *getattr(error, "__notes__", [])]
+            for inner in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
+                told += ["".join(traceback.format_exception(inner))[-4000:], *getattr(inner, "__notes__", [])]
             told += [
                 f"{o.session} {o.seq} {o.effect} {o.rule}: {o.statement}" for o in found.running.operations()[-20:]
             ]

@@ -94,9 +94,15 @@ FRAMING: dict[str, tuple[tuple[str, ...], bytes]] = {
     "xchunked": (("POST /t/orders-api/upload HTTP/1.1", "Transfer-Encoding: xchunked"), b"0\r\n\r\n" + TAIL),
     "chunked, identity": (("POST /t/orders-api/upload HTTP/1.1", "Transfer-Encoding: chunked, identity"), TAIL),
     "gzip, chunked": (("POST /t/orders-api/upload HTTP/1.1", "Transfer-Encoding: gzip, chunked"), TAIL),
-    "chunked twice": (("POST /t/orders-api/upload HTTP/1.1", "Transfer-Encoding: chunked", "Transfer-Encoding: chunked"), TAIL),
+    "chunked twice": (
+        ("POST /t/orders-api/upload HTTP/1.1", "Transfer-Encoding: chunked", "Transfer-Encoding: chunked"),
+        TAIL,
+    ),
     "chunked with a tab": (("POST /t/orders-api/upload HTTP/1.1", "Transfer-Encoding: \x0bchunked"), TAIL),
-    "blank before the colon": (("POST /t/orders-api/upload HTTP/1.1", "Transfer-Encoding : chunked"), b"0\r\n\r\n" + TAIL),
+    "blank before the colon": (
+        ("POST /t/orders-api/upload HTTP/1.1", "Transfer-Encoding : chunked"),
+        b"0\r\n\r\n" + TAIL,
+    ),
     "tab before the colon": (("POST /t/orders-api/upload HTTP/1.1", "Content-Length\t: 3"), b"abc" + TAIL),
     "folded header": (("POST /t/orders-api/upload HTTP/1.1", "X: a", " Transfer-Encoding: chunked"), TAIL),
     "folded coding": (("POST /t/orders-api/upload HTTP/1.1", "Transfer-Encoding:", " chunked"), b"0\r\n\r\n" + TAIL),

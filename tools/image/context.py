@@ -1,9 +1,9 @@
 """The build context of the image, from the lock: what `gateway_image/Dockerfile` copies.
 
 <folder>/Dockerfile
-<folder>/root/opt/wicketgate/lib     dependencies, the native core, wicketgate_gateway; compiled, without tests
-<folder>/root/opt/wicketgate         sbom.cdx.json (CycloneDX), provenance.json (in-toto, SLSA 1)
-<folder>/state/                      the empty state folder
+  root/opt/wicketgate/lib            dependencies, the native core, wicketgate_gateway; compiled, without tests
+  root/opt/wicketgate                sbom.cdx.json (CycloneDX), provenance.json (in-toto, SLSA 1)
+  state/                             the empty state folder
 
 The same lock and sources give the same bytes: times are the last commit's, and nothing random is written.
 """

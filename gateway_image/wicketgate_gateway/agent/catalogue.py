@@ -133,7 +133,9 @@ def _relations(relations: list[Row], sources: list[Row]) -> list[Relation]:
     for oid, schema, name, kind, columns, definition in relations:
         number = int(oid or 0)
         parsed = [Column(*column) for column in json.loads(columns)] if columns else []
-        listed.append(Relation(number, schema or "", name or "", kind or "", parsed, of.get(number, []), definition or ""))
+        listed.append(
+            Relation(number, schema or "", name or "", kind or "", parsed, of.get(number, []), definition or "")
+        )
     return listed
 
 

@@ -23,6 +23,7 @@ import structlog
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.identity import Principal
 from wicketgate_gateway.identity.errors import Refused
+from wicketgate_gateway.server import closing
 from wicketgate_gateway.session.postgres import PostgresSession
 from wicketgate_gateway.tunnel.messages import Cancel
 from wicketgate_gateway.tunnel.mux import Stream
@@ -34,8 +35,6 @@ TURN_BYTES = 64 * 1024
 HIGH_WATER = 256 * 1024
 CREDIT_BYTES = 16 * 1024
 """Credit is given back in steps of at least this; what is left over stays far below the window."""
-CLOSE_SECONDS = 5.0
-"""How long a client may take to read what was sent to it last."""
 MAX_EARLY = 16 * 1024
 """Bytes that a client may send behind its password before it is let in."""
 _ALPN = "postgresql"
@@ -381,10 +380,8 @@ class ClientConnection(asyncio.Protocol):
         self.state = State.CLOSED
         if self._deadline is not None:
             self._deadline.cancel()
-        transport = self._transport
-        if transport is not None and not transport.is_closing():
-            transport.close()
-            self._loop.call_later(CLOSE_SECONDS, transport.abort)
+        if self._transport is not None:
+            closing.close(self._transport)
 
 
 def _nothing() -> None: ...

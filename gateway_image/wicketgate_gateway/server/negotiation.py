@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 import structlog
 
+from wicketgate_gateway.server import closing
 from wicketgate_gateway.wire.postgres import errors
 from wicketgate_gateway.wire.postgres.login import (
     CancelRequest,
@@ -143,7 +144,11 @@ class Negotiation:
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         try:
             await self._loop.connect_accepted_socket(
-                lambda: self._make(direct), self._sock, ssl=self._context, ssl_handshake_timeout=TLS_SECONDS
+                lambda: self._make(direct),
+                self._sock,
+                ssl=self._context,
+                ssl_handshake_timeout=TLS_SECONDS,
+                ssl_shutdown_timeout=closing.SHUTDOWN_SECONDS,
             )
         except (OSError, ssl.SSLError, TimeoutError) as error:
             # Port scans do this all day: a log line, no audit event.

@@ -15,12 +15,11 @@ from wicketgate_gateway.approvals.display import visible
 MAX_COLOURED = 64 * 1024
 _LEXERS = {
     "postgres": "postgresql",
-    "kubernetes": "json",
-    "http": "http",
     "ssh": "bash",
     "json": "json",
     "yaml": "yaml",
 }
+"""The image has no others (`tools/image/context.py`)."""
 
 
 def coloured(text: str, language: str) -> Markup:

@@ -66,7 +66,10 @@ async def test_what_hides_a_source(postgres: Any, agent_target: PostgresTarget) 
 
 
 def test_a_function_with_a_relations_number_does_not_pass_for_it() -> None:
-    rows: list[list[str | None]] = [["20000", "public", "t", "r", None, None], ["20001", "public", "v", "v", None, None]]
+    rows: list[list[str | None]] = [
+        ["20000", "public", "t", "r", None, None],
+        ["20001", "public", "v", "v", None, None],
+    ]
     sources: list[list[str | None]] = [["20001", "20000", "0", "t"], ["20001", "1299", "0", "t"]]
     assert module._relations(rows, sources)[1].sources == [(0xFFFFFFFF, 0)]
     sources = [["20001", "20000", "3", "f"]]

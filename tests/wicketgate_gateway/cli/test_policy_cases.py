@@ -19,7 +19,8 @@ def test_the_shipped_policies_pass(capsys: pytest.CaptureFixture[str]):
     assert run_tests(POLICIES) == 0
     said = capsys.readouterr()
     assert "support-bot.test.yaml: 21 statements, as expected" in said.out
-    assert "6 files, all as expected" in said.err
+    files = len(list(POLICIES.glob("*.test.yaml")))
+    assert f"{files} files, all as expected" in said.err
 
 
 def test_what_is_not_as_expected_is_told_with_its_place(folder: Path, capsys: pytest.CaptureFixture[str]):

@@ -55,6 +55,9 @@ class FakeTransport:
 
     def set_write_buffer_limits(self, high: int) -> None: ...
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def get_extra_info(self, name: str) -> Any:
         return ("192.0.2.1", 5) if name == "peername" else None
 

@@ -14,7 +14,7 @@ from wicketgate_gateway.ui.desk import set_cookie
 def test_cookies_are_for_this_host_and_no_script() -> None:
     response = Response()
     set_cookie(response, "value")
-    set_cookie(response, "", "__Host-other", strict=False)
+    set_cookie(response, "", "__Host-other", same_site="lax")
     first, second = response.headers.getlist("set-cookie")
     for part in ("HttpOnly", "Secure", "Path=/", "SameSite=strict"):
         assert part.lower() in first.lower()
