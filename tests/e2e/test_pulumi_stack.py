@@ -6,6 +6,7 @@ import re
 import shutil
 import ssl
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -128,6 +129,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         PostgresServer(layout.path("postgres")).destroy()
 
 
+def wicketgate(*arguments: str) -> tuple[list[dict[str, Any]], int]:
+    """What `wicketgate … --json` prints, an object a line, and its exit code."""
+    command = [sys.executable, "-m", "wicketgate_gateway.cli", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()], done.returncode
+
+
 def changed(done: dict[str, set[str]]) -> set[str]:
     return set().union(*(names for what, names in done.items() if what != "same"))
 
@@ -157,15 +166,33 @@ def test_the_life_of_a_stack(stack: Stack) -> None:
     before = stack.file.read_text()
     head, tail = before.split("encryptionsalt:")
     stack.file.write_text(f"{head}{SECOND_BOT}encryptionsalt:{tail}")
+
+    # The preview says who gains what before anything is made, and nothing about anybody else.
+    preview = stack.file.with_name("preview.json")
+    preview.write_text(stack.run("preview", "--json", "--stack", STACK, "--config-file", str(stack.file)))
+    changes, code = wicketgate("access", "diff", str(preview), "--json")
+    assert code == 1
+    assert {c.get("bot") for c in changes} == {"nightly-report", None}
+    assert {c["after"][:5] for c in changes[:-1]} == {"allow"}
     added = stack.up()
     assert {n for n in added["create"] if "nightly-report" not in n} == set()
-    assert changed(added) - added["create"] <= {"local-bundle", "wicketgate-quickstart"}
+    assert changed(added) - added["create"] <= {"local-bundle", "policies", "wicketgate-quickstart"}
     assert "wicketgate-bot-nightly-report" in stack.directory()["applications"]
     assert stack.layout.rendered.joinpath("clients", "nightly-report.yaml").is_file()
 
     # A preview with the guardrails passes, and a stack that breaks one does not.
     guarded = ("preview", "--stack", STACK, "--policy-pack", "policies/guardrails", "--config-file", str(stack.file))
     assert "wicketgate-guardrails" in stack.run(*guarded)
+
+    state = stack.file.with_name("state.json")
+    state.write_text(stack.run("stack", "export", "--stack", STACK))
+    found, code = wicketgate("guardrails", "check", str(state), "--json")
+    assert (code, found[-1]["broken"]) == (0, 0), found
+
+    stack.file.write_text(f"{head}{SECOND_BOT.replace('2027-06-30', '2199-06-30')}encryptionsalt:{tail}")
+    refused = stack.run(*guarded, good=False)
+    assert "the bot `nightly-report` lasts until 2199-06-30" in refused
+    assert "owner-and-last-day" in refused
 
     stack.file.write_text(before)
     removed = stack.up()
