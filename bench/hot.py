@@ -90,6 +90,10 @@ class FakeTransport:
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """See asyncio.Transport."""
 
+    def get_write_buffer_size(self) -> int:
+        """See asyncio.Transport."""
+        return 0
+
     def is_closing(self) -> bool:
         """See asyncio.Transport."""
         return False

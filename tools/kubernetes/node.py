@@ -25,11 +25,6 @@ PACKAGES: Final = ("containerd", "runc", "containernetworking-plugins", "busybox
 IMAGE: Final = "docker.io/library/busybox:test"
 NODE: Final = "node1"
 _SYSCTLS: Final = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops")
-_CNI: Final = {
-    "cniVersion": "0.4.0",
-    "name": "test",
-    "plugins": [{"type": "ptp", "ipMasq": False, "ipam": {"type": "host-local", "subnet": "10.72.1.0/24"}}],
-}
 
 
 def packages(progress: Progress) -> Path:
@@ -51,6 +46,13 @@ def packages(progress: Progress) -> Path:
 
     progress("unpacking containerd")
     return cache.made("kubernetes-containerd", cache.key({}, list(PACKAGES)), make, progress, "containerd and runc")
+
+
+def _network(number: int) -> dict[str, object]:
+    """Pods of nodes that run side by side must not have the same addresses: routes to them are the machine's."""
+    second, third = divmod(number % (32 * 256), 256)
+    ipam = {"type": "host-local", "subnet": f"10.{64 + second}.{third}.0/24"}
+    return {"cniVersion": "0.4.0", "name": "test", "plugins": [{"type": "ptp", "ipMasq": False, "ipam": ipam}]}
 
 
 class Node:
@@ -127,7 +129,7 @@ class Node:
         folder, cluster = self.folder, self.cluster
         for name in ("state", "root", "cni", "kubelet", "pki"):
             (folder / name).mkdir(exist_ok=True)
-        (folder / "cni" / "10-test.conflist").write_text(json.dumps(_CNI))
+        (folder / "cni" / "10-test.conflist").write_text(json.dumps(_network(os.getpid())))
         socket = folder / "containerd.sock"
         (folder / "containerd.toml").write_text(f"""
 version = 2

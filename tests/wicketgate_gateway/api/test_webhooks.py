@@ -234,7 +234,7 @@ async def test_a_message_not_delivered_yet_is_delivered_by_the_next_process(
         await place.hold()
         await place.settled()
     there.answers = [500]
-    async with place.running(draw=lambda low, high: 0.2):
+    async with place.running(draw=lambda low, high: 0.2, lease=1.0):
         held = await place.hold()
         await eventually(lambda: len(there.got) == 2)
     async with place.running(lease=1.0):
