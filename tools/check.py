@@ -75,7 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         provide_system(lambda line: print(f"  {line}", flush=True))
         _engine()
-        status = _pytest([*workers, "-q", "--durations=15"])
+        status = _pytest([*workers, "-q", "--durations=15", "-m", "not alone"])
+        status = _pytest(["-q", "-m", "alone"]) or status
     return status or (0 if good else 1)
 
 

@@ -12,7 +12,7 @@ import pytest
 from tools.quickstart.cluster import KEY
 from tools.quickstart.layout import ROOT
 
-pytestmark = [pytest.mark.build, pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.alone, pytest.mark.build, pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(900)]
 
 
 def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
