@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import signal
-import sys
 from pathlib import Path
 
 import structlog
@@ -24,6 +22,7 @@ from wicketgate_gateway.health import BEAT_SECONDS
 from wicketgate_gateway.identity import http
 from wicketgate_gateway.identity.workload import WorkloadCredential
 from wicketgate_gateway.server import heap
+from wicketgate_gateway.server.log import configure_logging
 
 log = structlog.get_logger("wicketgate.agent")
 
@@ -80,21 +79,6 @@ async def _main(config: AgentConfig, ready: Path | None) -> None:
         loop.add_signal_handler(number, stop.set)
     loop.call_later(heap.SECONDS, heap.settle)
     await run(config, stop, ready)
-
-
-def configure_logging() -> None:
-    """JSON lines on stderr. Exceptions are logged as text without local variables, which could hold secrets."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -169,7 +169,7 @@ async def _main(config: GatewayConfig, *, watch_input: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status 0 at the end, 2 for a configuration that is wrong."""
-    from wicketgate_gateway.server.main import configure_logging
+    from wicketgate_gateway.server.log import configure_logging
 
     parser = argparse.ArgumentParser(prog="wicketgate-api", description="The API for people.")
     parser.add_argument("--config", required=True, metavar="FILE", help="gateway.yaml; `-`: JSON on standard input")

@@ -12,10 +12,8 @@ import argparse
 import asyncio
 import contextlib
 import json
-import logging
 import os
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -43,6 +41,7 @@ from wicketgate_gateway.server.control import Control
 from wicketgate_gateway.server.http import HttpListener
 from wicketgate_gateway.server.keys import mask_key
 from wicketgate_gateway.server.kubernetes import KubernetesListener
+from wicketgate_gateway.server.log import configure_logging
 from wicketgate_gateway.server.postgres import PostgresListener
 from wicketgate_gateway.server.sessions import Sessions
 from wicketgate_gateway.server.ssh.listener import SshListener
@@ -229,21 +228,6 @@ async def _main(config: GatewayConfig) -> None:
         loop.add_signal_handler(number, stop.set)
     loop.call_later(heap.SECONDS, heap.settle)
     await run(config, stop)
-
-
-def configure_logging() -> None:
-    """JSON lines on stderr. Exceptions are logged without local variables, which could hold secrets."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -81,12 +81,6 @@ class BrowserSessions:
         for key in session.keys:
             self._sessions.pop(key, None)
 
-    def end_all_of(self, object_id: str) -> None:
-        """End every session of one person."""
-        for session in list(self._each()):
-            if session.person.principal.object_id == object_id:
-                self.end(session)
-
     def _name(self, session: BrowserSession) -> str:
         cookie = secrets.token_urlsafe(32)
         for old in session.keys[:-1]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from wicketgate_gateway.approvals.display import visible
 from wicketgate_gateway.ui.highlight import coloured
@@ -123,8 +123,3 @@ def asset(name: str) -> str:
 
         _versions[name] = hashlib.sha256((FOLDER / "static" / name).read_bytes()).hexdigest()[:12]
     return f"/ui/static/{_versions[name]}/{name}"
-
-
-def escaped(value: Any) -> Markup:
-    """Text as HTML."""
-    return escape(str(value))

@@ -65,10 +65,6 @@ def test_assets_have_an_address_by_their_content() -> None:
     assert address == texts.asset("wicketgate.css")
 
 
-def test_escaping() -> None:
-    assert texts.escaped("<b>") == "&lt;b&gt;"
-
-
 def test_no_template_has_inline_script_or_style() -> None:
     for file in (texts.FOLDER / "templates").iterdir():
         text = file.read_text()
