@@ -132,6 +132,13 @@ class Cloud:
             answer = http.request(method, f"{self.entra.graph}/v1.0/{path}", json=body or None, headers=headers)
             assert answer.status_code < 300, answer.text
 
+    def allow_redirect(self, name: str, address: str) -> None:
+        """Registers one more redirect (reply) address of an application; those of other tests stay."""
+        found = self.entra.core.directory.find_by("application", "displayName", name)
+        assert found is not None
+        redirects = [*found["web"]["redirectUris"], address]
+        self.patch(f"applications/{found['id']}", {"web": {"redirectUris": redirects}})
+
 
 @pytest.fixture(scope="session")
 def whole_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
@@ -196,8 +203,10 @@ def whole_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
                             "accessToken": [
                                 {"name": "idtyp", "additionalProperties": ["include_user_token"]},
                                 {"name": "auth_time"},
-                            ]
+                            ],
+                            "idToken": [{"name": "auth_time"}],
                         },
+                        web={"redirectUris": ["https://gate.example:8444/ui/signed-in"]},
                         appRoleAssignmentRequired=True,
                         graphRoles=["Application.Read.All", "User.Read.All", "GroupMember.Read.All"],
                     ),

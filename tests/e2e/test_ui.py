@@ -6,9 +6,7 @@ import json
 import os
 import shutil
 import socket
-import ssl
 import subprocess
-import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -77,7 +75,7 @@ def shown(running_cloud: Any, whole_cloud: Any, tmp_path_factory: pytest.TempPat
     tenant: Any = Tenant(whole_cloud, running_cloud.ca, running_cloud.postgres, running_cloud.credential)
     running = Shown(tmp_path_factory.mktemp("shown"), tenant, running_cloud.ca.cert_file)
     running.port = free_port()
-    register(whole_cloud, f"{running.url}/ui/signed-in")
+    whole_cloud.allow_redirect("gateway", f"{running.url}/ui/signed-in")
     running.write_policies(POLICY)
     running.write_gateway()
     running.start_gateway()
@@ -87,21 +85,6 @@ def shown(running_cloud: Any, whole_cloud: Any, tmp_path_factory: pytest.TempPat
     yield running
     for name in list(running.processes):
         running.stop(name)
-
-
-def register(whole: Any, redirect: str) -> None:
-    """What the components do: the redirect, and `auth_time` in ID tokens."""
-    token = whole.entra.graph_token(roles=["Application.ReadWrite.All"])
-    address = f"{whole.entra.graph}/v1.0/applications(appId='{whole.audience}')"
-    context = ssl.create_default_context(cafile=str(whole.entra.ca_file))
-    head = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    with urllib.request.urlopen(urllib.request.Request(address, headers=head), context=context, timeout=20) as answer:
-        found = json.load(answer)
-    claims = found["optionalClaims"] | {"idToken": [{"name": "auth_time"}]}
-    body = {"web": {"redirectUris": [redirect]}, "optionalClaims": claims}
-    change = urllib.request.Request(address, json.dumps(body).encode(), head, method="PATCH")
-    with urllib.request.urlopen(change, context=context, timeout=20) as answer:
-        assert answer.status == 204
 
 
 @pytest.fixture(scope="module")

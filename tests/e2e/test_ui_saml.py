@@ -63,9 +63,7 @@ def shown(running_cloud: Any, whole_cloud: Any, tmp_path_factory: pytest.TempPat
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         running.port = taken.getsockname()[1]
-    found = whole_cloud.entra.core.directory.find_by("application", "displayName", "gateway-saml")
-    replies = [*found["web"]["redirectUris"], f"{running.url}/ui/saml/acs"]
-    whole_cloud.patch(f"applications/{found['id']}", {"web": {"redirectUris": replies}})
+    whole_cloud.allow_redirect("gateway-saml", f"{running.url}/ui/saml/acs")
     running.write_policies(POLICY)
     running.write_gateway()
     running.start_gateway()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import html
-import json
 import re
 import ssl
-import urllib.request
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -112,26 +110,8 @@ class Tab:
         self._entra.close()
 
 
-@pytest.fixture(scope="session")
-def registered(whole_cloud: Any) -> None:
-    """The redirect and `auth_time`, as the components register them."""
-    token = whole_cloud.entra.graph_token(roles=["Application.ReadWrite.All"])
-    address = f"{whole_cloud.entra.graph}/v1.0/applications(appId='{whole_cloud.audience}')"
-    context = ssl.create_default_context(cafile=str(whole_cloud.entra.ca_file))
-    head = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    with urllib.request.urlopen(urllib.request.Request(address, headers=head), context=context, timeout=20) as answer:
-        found = json.load(answer)
-    redirects = [*found["web"]["redirectUris"], f"{ORIGIN}/ui/signed-in"]
-    claims = found["optionalClaims"] | {"idToken": [{"name": "auth_time"}]}
-    body = json.dumps({"web": {"redirectUris": redirects}, "optionalClaims": claims}).encode()
-    with urllib.request.urlopen(
-        urllib.request.Request(address, body, head, method="PATCH"), context=context, timeout=20
-    ) as answer:
-        assert answer.status == 204
-
-
 @pytest.fixture
-def tab(desk: Any, registered: None) -> Any:
+def tab(desk: Any) -> Any:
     """`tab()`: a new browser; `tab("Dana")`: one that is signed in."""
     made: list[Tab] = []
 
