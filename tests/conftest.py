@@ -1,6 +1,7 @@
 """Fixtures that every test may use."""
 
 import asyncio
+import json
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,17 @@ if os.environ.get("CI"):
     settings.load_profile("ci")
 
 pytest_plugins = ["tests.running", "tests.ssh", "tests.web", "tests.clusters", "tests.engines"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--failed-file", help="write what failed here, as JSON: [[test, phase], …]")
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if file := config.getoption("failed_file"):
+        reports = [*terminalreporter.getreports("failed"), *terminalreporter.getreports("error")]
+        failed = [(one.nodeid, getattr(one, "when", "collect")) for one in reports]
+        Path(file).write_text(json.dumps(failed))
 
 
 @pytest.fixture(scope="session")
