@@ -25,6 +25,7 @@ from paramiko.sftp import CMD_OPEN, CMD_REALPATH, CMD_STAT, SFTPError, int64
 
 from tests.running import Cloud
 from tests.ssh import SshRunning, owned
+from wicketgate_gateway.audit.events import RecordingClosed
 
 pytestmark = pytest.mark.slow
 
@@ -122,6 +123,12 @@ def judged(gateway: SshRunning, before: int, said: bytes) -> None:
     made = gateway.operations()[before:]
     assert made, "nothing is on record"
     assert [operation.effect for operation in made] == ["deny"] * len(made)
+
+
+def _ended(gateway: SshRunning, command: str) -> bool:
+    """Whether the sessions that ran this command are over, and their recordings closed."""
+    ran = {operation.session for operation in gateway.operations() if command in operation.statement}
+    return bool(ran) and ran <= {event.session for event in gateway.events() if isinstance(event, RecordingClosed)}
 
 
 COMMANDS: dict[str, str | bytes] = {
@@ -498,6 +505,8 @@ def test_many_channels_at_once(gateway: SshRunning) -> None:
             channels.append(channel)
     assert 0 < len(channels) <= 64
     transport.close()
+    # Its operations come on record while it ends; the next test counts its own.
+    gateway.wait(lambda: _ended(gateway, "sleep 5"), 60)
 
 
 @pytest.mark.parametrize(

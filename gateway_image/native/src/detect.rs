@@ -250,13 +250,16 @@ impl Scanner {
                 let length = i32::from_be_bytes(data.get(at..at + 4)?.try_into().ok()?);
                 at += 4;
                 if length < 0 {
+                    if length != -1 {
+                        return None;
+                    }
                     continue;
                 }
                 let length = length as usize;
                 let value = data.get(at..at + length).filter(|_| at + length <= end)?;
                 if let Some((_, numeric)) = special.iter().find(|(number, _)| *number == column) {
                     let digits = if *numeric { numeric_digits(value) } else { int8_digits(value) };
-                    let mut hits = self.scan(&digits);
+                    let mut hits = self.scan(digits.as_deref().unwrap_or(value));
                     hits.iter_mut().for_each(|hit| (hit.0, hit.1) = (0, length));
                     if !hits.is_empty() {
                         found.push(Found { row: (row, end), column, value: (at, at + length), hits });
@@ -678,21 +681,26 @@ fn is_jwt_header(text: &[u8]) -> bool {
         && [&b"\"alg\""[..], b"\"enc\"", b"\"typ\""].iter().any(|name| find(&decoded, name).is_some())
 }
 
-fn int8_digits(value: &[u8]) -> Vec<u8> {
-    value.try_into().map_or_else(|_| Vec::new(), |bytes| i64::from_be_bytes(bytes).to_string().into_bytes())
+/// None if it is none: then the bytes themselves are looked at.
+fn int8_digits(value: &[u8]) -> Option<Vec<u8>> {
+    value.try_into().ok().map(|bytes| i64::from_be_bytes(bytes).to_string().into_bytes())
 }
 
 /// The whole digits of a binary numeric: counts of digits and weight, sign, scale, then groups of four digits.
-fn numeric_digits(value: &[u8]) -> Vec<u8> {
+/// None if it is none.
+fn numeric_digits(value: &[u8]) -> Option<Vec<u8>> {
     let words: Vec<u16> = value.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
-    let (Some(&count), Some(&weight)) = (words.first(), words.get(1)) else { return Vec::new() };
+    let (&count, &weight) = (words.first()?, words.get(1)?);
+    if value.len() != 8 + 2 * usize::from(count) {
+        return None;
+    }
     let groups = (weight as i16).max(-1) + 1;
     let mut text = String::new();
     for i in 0..groups.min(32) as usize {
         let group = if i < usize::from(count) { words.get(4 + i).copied().unwrap_or(0) } else { 0 };
         text += &if text.is_empty() && group == 0 { String::new() } else if text.is_empty() { group.to_string() } else { format!("{group:04}") };
     }
-    text.into_bytes()
+    Some(text.into_bytes())
 }
 
 fn nibble(byte: u8) -> u8 {

@@ -106,6 +106,8 @@ class DetectingMasker:
                 for column in range(count):
                     (size,) = _I32.unpack_from(data, at)
                     at += 4
+                    if size < -1:
+                        raise ProtocolError("the server sent a row with an impossible length")
                     if size < 0:
                         parts.append(_NULL)
                         continue
@@ -124,7 +126,8 @@ class DetectingMasker:
         looked = value
         special = next((numeric for number, numeric in self._special if number == column), None)
         if special is not None:
-            looked = number_digits(value, special)
+            digits = number_digits(value, special)
+            looked = value if digits is None else digits
         hits = self._scan(looked)
         return self._field(column, value, hits) if hits else _I32.pack(len(value)) + value
 

@@ -11,6 +11,7 @@ import base64
 import binascii
 import re
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -325,6 +326,46 @@ def unveil(data: bytes) -> tuple[bytes, list[tuple[int, int]]]:
     return bytes(view), places
 
 
+class Bare:
+    """The same view as `unveil`, for streams: places are worked out only where they are asked for."""
+
+    def __init__(self, data: bytes) -> None:
+        view = bytearray()
+        self._starts: list[int] = []
+        self._sources: list[int] = []
+        self.end = 0
+        """Where the last byte of the view ends in `data`; 0 without one."""
+        at = 0
+        while found := VEIL.search(data, at):
+            start = found.start()
+            if start > at:
+                self._run(view, data, at, start)
+            kind = data[start]
+            if kind == 0x1B:
+                at = _escape(data, start)
+                continue
+            at = found.end()
+            if kind in b"\\%":
+                self._starts.append(len(view))
+                self._sources.append(start)
+                view.append(0x2F if data[start + 1] == 0x2F else int(data[at - 2 : at], 16))
+                self.end = at
+        if at < len(data):
+            self._run(view, data, at, len(data))
+        self.view = bytes(view)
+
+    def _run(self, view: bytearray, data: bytes, start: int, end: int) -> None:
+        self._starts.append(len(view))
+        self._sources.append(start)
+        view += data[start:end]
+        self.end = end
+
+    def place(self, at: int) -> int:
+        """Where the byte `at` of the view begins in `data`."""
+        run = bisect_right(self._starts, at) - 1
+        return self._sources[run] + at - self._starts[run]
+
+
 def _escape(data: bytes, at: int) -> int:
     kind = data[at + 1] if at + 1 < len(data) else -1
     if kind == 0x5B:  # CSI
@@ -348,14 +389,19 @@ def hex_runs(data: bytes) -> list[tuple[int, int]]:
     return [found.span(1) for found in _HEX.finditer(data)]
 
 
-def number_digits(value: bytes, numeric: bool) -> bytes:
-    """The whole digits of a binary int8, or of a binary numeric (`src/backend/utils/adt/numeric.c`)."""
+def number_digits(value: bytes, numeric: bool) -> bytes | None:
+    """The whole digits of a binary int8, or of a binary numeric (`src/backend/utils/adt/numeric.c`); None if it is none.
+
+    What is none is looked at as it stands, so that a server cannot pass a secret off as a number.
+    """
+    if not numeric:
+        return b"%d" % unpack_from(">q", value) if len(value) == 8 else None
     try:
-        if not numeric:
-            return b"%d" % unpack_from(">q", value)
         count, weight = unpack_from(">Hh", value)
         words = unpack_from(f">{count}H", value, 8)
     except error:
-        return b""
+        return None
+    if len(value) != 8 + 2 * count:
+        return None
     groups = [words[i] if i < count else 0 for i in range(min(weight + 1, 32))]
     return "".join(f"{group:04}" for group in groups).lstrip("0").encode()

@@ -134,9 +134,15 @@ def test_rows_without_hits_are_the_same_and_others_as_each_field_says(
 def test_malformed_rows_are_refused(twin: bool) -> None:
     row = m.data_row([CARD, b"x"])
     look = DetectingMasker(looking(twin=twin), None, fields((25, 0), (25, 0)))
-    for bad in (row[:-1], row[:20], b"X" + row[1:], row[:5] + b"\0\3" + row[7:]):
+    impossible = m.data_row([CARD, None]).replace(b"\xff\xff\xff\xff", b"\xff\xff\xff\xfe")
+    for bad in (row[:-1], row[:20], b"X" + row[1:], row[:5] + b"\0\3" + row[7:], impossible):
         with pytest.raises(m.ProtocolError):
             look(bad, 0, len(bad))
+
+
+@pytest.mark.parametrize("oid", [20, 1700])
+def test_no_secret_passes_as_a_malformed_number(oid: int) -> None:
+    assert run([(oid, 1)], [b"DE89 3704 0044 0532 0130 00"], [KEYED]) == [[None], [None]]
 
 
 def test_what_cannot_be_masked_is_null(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,4 +83,6 @@ def test_numbers_in_binary() -> None:
     assert twin.number_digits(
         b"\0\4\0\3\0\0\0\0" + b"".join(n.to_bytes(2, "big") for n in (4111, 1111, 1111, 1111)), True
     ) == (b"4111111111111111")
-    assert twin.number_digits(b"\0", True) == b""
+    for numeric in (False, True):
+        for wrong in (b"", b"\0", b"\0\1\0\1", b"DE89 3704 0044 0532 0130 00", b"\0\0\0\0\0\0\0\0\0"):
+            assert twin.number_digits(wrong, numeric) is None
