@@ -19,7 +19,7 @@ from wicketgate.places import ComposeDeploy, Deploy, LocalDeploy
 from wicketgate.targets import Target
 from wicketgate_gateway.contract import model, yaml
 from wicketgate_gateway.contract.errors import DocumentError, Problem, Where
-from wicketgate_gateway.contract.gateway import ControlStore, Webhook
+from wicketgate_gateway.contract.gateway import ControlStore, Masks, Webhook
 from wicketgate_gateway.contract.keeping import AuditSettings, RecordingStore, Retention
 from wicketgate_gateway.contract.values import Date, Duration, Name, Port, Uuid
 
@@ -46,6 +46,8 @@ class Gateway(model.Model):
     """Where agents connect."""
     api_port: Port | None = None
     """Where people reach the API; left out, there is none, and nobody can approve."""
+    metrics_port: Port | None = None
+    """Where monitoring reads `/metrics` (Prometheus' text format) and `/healthz`; left out, there is none."""
     sign_in: Duration = "12h"
     """For how long after signing in a person may approve, deny and end sessions."""
     saml: bool = False
@@ -60,6 +62,8 @@ class Gateway(model.Model):
     """Whether this stack grants the gateway `Application.Read.All` on Graph."""
     control: ControlStore = Field(default_factory=ControlStore)
     """The store of held operations and kills; gateways that share it act as one."""
+    masks: Masks = Field(default_factory=Masks)
+    """The key of `hash` masks; gateways that share it give one value one digest."""
     audit: AuditSettings = Field(default_factory=AuditSettings)
     """How the audit is sealed, who gets it, and where questions to it are answered."""
     retention: Retention = Field(default_factory=Retention)
@@ -271,13 +275,27 @@ def _misplaced(config: StackConfig, document: yaml.Document) -> list[Problem]:
         if re.fullmatch(r"[\d.]+|.*:.*|localhost", config.gateway.host):
             remedy = "agents reach the gateway by its name on the containers' network: write a host name"
             problem(f"`{config.gateway.host}` is no name of the gateway", remedy, "gateway", "host")
+        if config.gateway.metrics_port is not None:
+            remedy = "leave it out: a Compose network has no rules by port"
+            problem("bots would reach the gateway's metrics", remedy, "gateway", "metricsPort")
         return found
     shared = deploy.replicas > 1 or deploy.autoscale is not None
     if shared and config.gateway.control.url_file is None:
         what = "more than one gateway, and no store of held operations and kills that they share"
         problem(what, "set `gateway.control.urlFile`, or `replicas: 1`", "gateway", "deploy", "replicas")
+    if shared and config.gateway.masks.key_file is None:
+        what = "more than one gateway, and no key of masks that they share: each would hide a value by another digest"
+        problem(what, "set `gateway.masks.keyFile`, or `replicas: 1`", "gateway", "deploy", "replicas")
     if deploy.autoscale is not None and deploy.autoscale.max < deploy.replicas:
         problem("`max` is less than `replicas`", "make it more", "gateway", "deploy", "autoscale", "max")
+    if (deploy.monitoring is None) != (config.gateway.metrics_port is None):
+        what = "`gateway.metricsPort` and `monitoring` belong together: a port, and who may reach it"
+        problem(what, "give both, or neither", "gateway", "deploy", "monitoring")
+    used = {t.credential.secret for t in config.targets.values() if t.credential is not None}
+    for name in deploy.key_vault:
+        if name not in used:
+            problem(f"no target has the secret `{name}`", "name it in a target's `credential`", "gateway", "deploy",
+                    "keyVault", name)  # fmt: skip
     for name in deploy.agents:
         if name not in config.agents:
             known = ", ".join(f"`{k}`" for k in config.agents)

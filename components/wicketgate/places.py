@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 from pydantic import AfterValidator, Field, model_validator
 
 from wicketgate_gateway.contract import model
-from wicketgate_gateway.contract.values import Name, Port
+from wicketgate_gateway.contract.values import Duration, Name, Port
 
 TOKENS, SECRETS, SETTINGS, STATE = "/run/tokens", "/run/secrets", "/etc/wicketgate", "/var/lib/wicketgate"
 """Folders within the containers."""
@@ -28,6 +28,8 @@ def _quantity(value: str) -> str:
     return value
 
 
+VaultFile = Annotated[str, Field(pattern=r"^[a-z][a-z0-9._-]{0,62}$")]
+VaultName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,127}$")]
 Image = Annotated[str, AfterValidator(_image)]
 Quantity = Annotated[str, AfterValidator(_quantity)]
 
@@ -117,6 +119,28 @@ class Autoscale(model.Model):
     """The target of average CPU, in percent of what is requested."""
 
 
+class Monitoring(model.Model):
+    """Who reads the gateway's metrics, at `gateway.metricsPort`."""
+
+    namespaces: Annotated[list[Name], Field(min_length=1)]
+    """Namespaces whose pods may reach that port; nobody else may."""
+    service_monitor: bool = True
+    """Whether a ServiceMonitor tells the Prometheus operator of the gateways."""
+    labels: dict[str, str] = Field(default_factory=dict[str, str])
+    """Labels of the ServiceMonitor, by which a Prometheus chooses its own."""
+    interval: Duration = "30s"
+    """How often they are read."""
+
+
+class VaultSecret(model.Model):
+    """A credential in Azure Key Vault: the Secrets Store CSI driver mounts it into the agent's pods."""
+
+    vault: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{1,22}[A-Za-z0-9]$")]
+    """The vault's name."""
+    files: Annotated[dict[VaultFile, VaultName], Field(min_length=1)]
+    """The credential's files, such as `username` and `password`, and the vault's secret that each is."""
+
+
 class Resources(model.Model):
     """What a container may use; the memory is both request and limit."""
 
@@ -153,13 +177,16 @@ class KubernetesDeploy(ClusterAccess):
     create_namespace: bool = True
     """Whether this stack makes it (with Pod Security `restricted` enforced), or it is there."""
     replicas: Annotated[int, Field(ge=1, le=50)] = 2
-    """Gateways. More than one need `gateway.control.urlFile`, which they share."""
+    """Gateways. More than one need `gateway.control.urlFile` and `gateway.masks.keyFile`, which they share."""
     autoscale: Autoscale | None = None
     """Between `replicas` and more, by CPU."""
     resources: Resources = Field(default_factory=Resources)
     """What each gateway may use."""
     state_size: Quantity = "10Gi"
     """Size of each gateway's own volume: its journal, and recordings until the object store has them."""
+    keep_state: bool = True
+    """Whether those volumes, and a namespace of this stack with them, stay when the gateway is destroyed: they hold the
+    journal, and recordings that no object store has."""
     storage_class: str | None = None
     """The StorageClass of those volumes; left out, the cluster's default. `""` is none at all."""
     certificate: GivenCertificate
@@ -184,6 +211,11 @@ class KubernetesDeploy(ClusterAccess):
     """Ports of the stores, collectors and webhooks that the gateway may reach, beside Entra's."""
     bot_namespaces: list[Name] = Field(default_factory=list[Name])
     """Namespaces whose pods may reach the gateway; left out, whoever can."""
+    monitoring: Monitoring | None = None
+    """Who reads the gateway's metrics; it needs `gateway.metricsPort`."""
+    key_vault: dict[Name, VaultSecret] = Field(default_factory=dict[str, VaultSecret])
+    """Secrets that targets name which are in Azure Key Vault, and no Secrets of the cluster: the agent's own identity
+    reads them."""
     agents: dict[Name, KubernetesAgent] = Field(default_factory=dict[str, KubernetesAgent])
     """Where agents run that do not run beside the gateway."""
 

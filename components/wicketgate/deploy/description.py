@@ -65,7 +65,7 @@ class Place:
         return Workload(client_id=client_id, token_file=f"{self.token_folder}/{name}.jwt")
 
 
-_KEEPING = ("control", "audit", "retention", "recordings")
+_KEEPING = ("control", "masks", "audit", "retention", "recordings")
 
 
 def _entra(config: StackConfig, tenant: str) -> Entra:
@@ -95,6 +95,7 @@ def gateway(config: StackConfig, ids: Identities, place: Place) -> GatewayConfig
             kubernetes=_listen(place, settings.kubernetes_port),
             ssh=_listen(place, settings.ssh_port),
             api=_listen(place, settings.api_port),
+            metrics=_listen(place, settings.metrics_port),
         ),
         tls=ServerTls(certificate_file=place.certificate_file, key_file=place.key_file),
         state=place.state,

@@ -51,11 +51,12 @@ class KubernetesDeployment(pulumi.ComponentResource):
         settings = rendered(args, gateway)
         bundle = pulumi.Output.from_input(args["bundle"]).apply(_small)
         objects = manifests.gateway_objects(inside, deploy, settings, settings.apply(_digest), bundle)
-        clusters.make("gateway", objects, deploy)
+        clusters.make("gateway", objects, deploy, keep=deploy.keep_state)
         for agent in sorted(args["agents"]):
             text = rendered(args, lambda ids, agent=agent: _agent(inside, deploy, ids, agent))
             access = deploy.agents[agent] if manifests.elsewhere(deploy, agent) else deploy
-            objects = manifests.agent_objects(inside, deploy, agent, text, text.apply(_digest))
+            identity = pulumi.Output.all(args["tenant_id"], pulumi.Output.from_input(args["agents"][agent])[0])
+            objects = manifests.agent_objects(inside, deploy, agent, text, text.apply(_digest), identity)
             clusters.make(f"agent-{agent}", objects, access)
         self.folder = pulumi.Output.from_input(deploy.namespace)
         self.register_outputs({"folder": self.folder})
@@ -82,8 +83,13 @@ class _Clusters:
             )
         return self._made[key]
 
-    def make(self, slug: str, objects: dict[str, manifests.Document], access: ClusterAccess) -> None:
-        """A namespace is made before what is in it, and pods when what they mount is there."""
+    def make(
+        self, slug: str, objects: dict[str, manifests.Document], access: ClusterAccess, *, keep: bool = False
+    ) -> None:
+        """A namespace is made before what is in it, and pods when what they mount is there.
+
+        `keep` leaves the namespace where it is when the stack lets it go.
+        """
         provider = self.provider(access)
         before: list[pulumi.Resource] = []
         for stage in (_is_namespace, _is_mounted, lambda _: True):
@@ -92,7 +98,12 @@ class _Clusters:
                 _resource(
                     f"{self._name}-{slug}-{name}",
                     document,
-                    pulumi.ResourceOptions(parent=self._parent, provider=provider, depends_on=list(before)),
+                    pulumi.ResourceOptions(
+                        parent=self._parent,
+                        provider=provider,
+                        depends_on=list(before),
+                        retain_on_delete=keep and _is_namespace(document),
+                    ),
                 )
                 for name, document in now.items()
             ]
@@ -104,7 +115,7 @@ def _is_namespace(document: manifests.Document) -> bool:
 
 
 def _is_mounted(document: manifests.Document) -> bool:
-    return document["kind"] in ("ServiceAccount", "ConfigMap", "Certificate")
+    return document["kind"] in ("ServiceAccount", "ConfigMap", "Certificate", "SecretProviderClass")
 
 
 def _resource(name: str, document: manifests.Document, opts: pulumi.ResourceOptions) -> pulumi.Resource:

@@ -13,13 +13,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from wicketgate.config import StackConfig
+from wicketgate.deploy import operators
 from wicketgate.deploy.description import Place
+from wicketgate.deploy.objects import GATEWAY, REPLICAS, Document, named
 from wicketgate.places import SECRETS, SETTINGS, STATE, TOKENS, KubernetesAgent, KubernetesDeploy, Resources
 from wicketgate_gateway.contract.gateway import TOKEN_EXCHANGE_AUDIENCE, Endpoint
 
-Document = dict[str, Any]
 USER = 65532
-GATEWAY, REPLICAS, POLICIES, READY = "gateway", "gateway-replicas", "/etc/wicketgate-policies", "/run/wicketgate/ready"
+POLICIES, READY = "/etc/wicketgate-policies", "/run/wicketgate/ready"
 _TLS, _CA = "/run/tls", "/etc/wicketgate-ca"
 _RESTRICTED = {
     f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")
@@ -109,22 +110,26 @@ def gateway_objects(
         "network": _gateway_network(config, deploy),
     }
     if deploy.create_namespace:
-        made["namespace"] = _object("v1", "Namespace", deploy.namespace, None, labels=_RESTRICTED)
+        made["namespace"] = named("v1", "Namespace", deploy.namespace, None, labels=_RESTRICTED)
     for protocol, port in ports(config).items():
         made[f"service-{protocol}"] = _service(deploy, protocol, port)
     for i in range(len(deploy.agent_hosts)):
         made[f"service-agents-{i}"] = _agents_service(config, deploy, i)
     if deploy.certificate.issuer is not None:
-        made["certificate"] = _certificate(config, deploy)
+        made["certificate"] = operators.certificate(config, deploy)
     if deploy.autoscale is not None:
         made["autoscaler"] = _autoscaler(deploy)
+    if deploy.monitoring is not None and config.gateway.metrics_port is not None:
+        made["service-metrics"] = _metrics_service(deploy, config.gateway.metrics_port)
+        if deploy.monitoring.service_monitor:
+            made["monitor"] = operators.service_monitor(deploy, deploy.monitoring)
     return made
 
 
 def agent_objects(
-    config: StackConfig, deploy: KubernetesDeploy, name: str, settings: Any, digest: Any
+    config: StackConfig, deploy: KubernetesDeploy, name: str, settings: Any, digest: Any, identity: Any = ("", "")
 ) -> dict[str, Document]:
-    """All objects of an agent; its namespace's default is to deny, too."""
+    """All objects of an agent; its namespace's default is to deny, too. `identity` is the tenant and its client id."""
     namespace, full = namespace_of(deploy, name), f"agent-{name}"
     apart = elsewhere(deploy, name) or namespace != deploy.namespace
     made = {
@@ -134,19 +139,13 @@ def agent_objects(
         "disruption": _disruption(namespace, full),
         "network": _agent_network(config, deploy, name),
     }
+    for secret in _vaulted(config, deploy, name):
+        made[f"vault-{secret}"] = operators.secret_provider(namespace, full, secret, deploy.key_vault[secret], identity)
     if apart:
         made["deny"] = _deny(namespace, full)
         if deploy.create_namespace:
-            made["namespace"] = _object("v1", "Namespace", namespace, None, labels=_RESTRICTED)
+            made["namespace"] = named("v1", "Namespace", namespace, None, labels=_RESTRICTED)
     return made
-
-
-def _object(api: str, kind: str, name: str, namespace: str | None, **more: Any) -> Document:
-    labels = {"app.kubernetes.io/name": "wicketgate", **more.pop("labels", {})}
-    metadata: Document = {"name": name, "labels": labels, **more.pop("metadata", {})}
-    if namespace is not None:
-        metadata["namespace"] = namespace
-    return {"apiVersion": api, "kind": kind, "metadata": metadata, **more}
 
 
 def _selector(component: str) -> dict[str, str]:
@@ -154,11 +153,11 @@ def _selector(component: str) -> dict[str, str]:
 
 
 def _account(namespace: str, name: str) -> Document:
-    return _object("v1", "ServiceAccount", name, namespace, automountServiceAccountToken=False)
+    return named("v1", "ServiceAccount", name, namespace, automountServiceAccountToken=False)
 
 
 def _config_map(namespace: str, name: str, component: str, data: Document) -> Document:
-    return _object("v1", "ConfigMap", name, namespace, labels=_selector(component), data=data)
+    return named("v1", "ConfigMap", name, namespace, labels=_selector(component), data=data)
 
 
 def _volume(name: str, path: str, **source: Any) -> tuple[Document, Document]:
@@ -173,6 +172,18 @@ def _token(workload: str) -> tuple[Document, Document]:
 
 def _secret(name: str, secret: str, path: str) -> tuple[Document, Document]:
     return _volume(name, path, secret={"secretName": secret, "defaultMode": 0o440})
+
+
+def _vaulted(config: StackConfig, deploy: KubernetesDeploy, name: str) -> list[str]:
+    """The secrets of an agent's targets that are in Azure Key Vault."""
+    used = {t.credential.secret for t in config.targets.values() if t.agent == name and t.credential is not None}
+    return sorted(used & deploy.key_vault.keys())
+
+
+def _vault(full: str, secret: str) -> tuple[Document, Document]:
+    attributes = {"secretProviderClass": f"{full}-{secret}"}
+    driver = {"driver": operators.SECRETS_STORE, "readOnly": True, "volumeAttributes": attributes}
+    return _volume(f"secret-{secret}", f"{SECRETS}/{secret}", csi=driver)
 
 
 def _ca(name: str, config_map: str | None) -> list[tuple[Document, Document]]:
@@ -262,6 +273,8 @@ def _stateful_set(config: StackConfig, deploy: KubernetesDeploy, digest: Any) ->
     ]
     arguments = ["wicketgate_gateway.server", "--config", f"{SETTINGS}/gateway.yaml"]
     listening = {**ports(config), "agents": config.gateway.agents_port}
+    if config.gateway.metrics_port is not None:
+        listening["metrics"] = config.gateway.metrics_port
     claim = {
         "accessModes": ["ReadWriteOnce"],
         "resources": {"requests": {"storage": deploy.state_size}},
@@ -282,11 +295,16 @@ def _stateful_set(config: StackConfig, deploy: KubernetesDeploy, digest: Any) ->
         **({"replicas": deploy.replicas} if deploy.autoscale is None else {}),
         "serviceName": REPLICAS,
         "podManagementPolicy": "Parallel",
+        # A replica that goes away for less load comes back with what its journal has not handed on yet.
+        "persistentVolumeClaimRetentionPolicy": {
+            "whenDeleted": "Retain" if deploy.keep_state else "Delete",
+            "whenScaled": "Retain",
+        },
         "selector": {"matchLabels": _selector(GATEWAY)},
         "template": template,
         "volumeClaimTemplates": [{"metadata": {"name": "state"}, "spec": claim}],
     }
-    return _object("apps/v1", "StatefulSet", GATEWAY, deploy.namespace, labels=_selector(GATEWAY), spec=spec)
+    return named("apps/v1", "StatefulSet", GATEWAY, deploy.namespace, labels=_selector(GATEWAY), spec=spec)
 
 
 def _deployment(config: StackConfig, deploy: KubernetesDeploy, name: str, digest: Any) -> Document:
@@ -301,7 +319,12 @@ def _deployment(config: StackConfig, deploy: KubernetesDeploy, name: str, digest
         *_ca("gateway", deploy.ca_config_map),
         *_ca("entra", deploy.entra_ca_config_map),
         *_ca("targets", deploy.target_ca_config_map if with_ca else None),
-        *(_secret(f"secret-{secret}", secret, f"{SECRETS}/{secret}") for secret in secrets),
+        *(
+            _vault(full, secret)
+            if secret in deploy.key_vault
+            else _secret(f"secret-{secret}", secret, f"{SECRETS}/{secret}")
+            for secret in secrets
+        ),
         _scratch("ready", "/run/wicketgate"),
         _scratch("tmp", "/tmp"),  # noqa: S108 - the container's own
     ]
@@ -311,7 +334,7 @@ def _deployment(config: StackConfig, deploy: KubernetesDeploy, name: str, digest
         "selector": {"matchLabels": _selector(full)},
         "template": _pod(deploy, full, arguments, ["agent", READY], settings.resources, digest, mounts),
     }
-    return _object("apps/v1", "Deployment", full, namespace_of(deploy, name), labels=_selector(full), spec=spec)
+    return named("apps/v1", "Deployment", full, namespace_of(deploy, name), labels=_selector(full), spec=spec)
 
 
 def _service(deploy: KubernetesDeploy, protocol: str, port: int) -> Document:
@@ -323,7 +346,16 @@ def _service(deploy: KubernetesDeploy, protocol: str, port: int) -> Document:
         **({"externalTrafficPolicy": "Local"} if deploy.service_type == "LoadBalancer" else {}),
     }
     metadata = {"annotations": dict(deploy.service_annotations)} if deploy.service_annotations else {}
-    return _object("v1", "Service", f"{GATEWAY}-{protocol}", deploy.namespace, metadata=metadata, spec=spec)
+    return named("v1", "Service", f"{GATEWAY}-{protocol}", deploy.namespace, metadata=metadata, spec=spec)
+
+
+def _metrics_service(deploy: KubernetesDeploy, port: int) -> Document:
+    spec = {
+        "clusterIP": "None",  # each gateway is read for itself
+        "selector": _selector(GATEWAY),
+        "ports": [{"name": "metrics", "port": port, "targetPort": "metrics"}],
+    }
+    return named("v1", "Service", f"{GATEWAY}-metrics", deploy.namespace, labels=operators.MONITORED, spec=spec)
 
 
 def _agents_service(config: StackConfig, deploy: KubernetesDeploy, number: int) -> Document:
@@ -333,7 +365,7 @@ def _agents_service(config: StackConfig, deploy: KubernetesDeploy, number: int) 
         "ports": [{"name": "agents", "port": config.gateway.agents_port, "targetPort": "agents"}],
     }
     metadata = {"annotations": dict(deploy.service_annotations)} if deploy.service_annotations else {}
-    return _object("v1", "Service", f"{GATEWAY}-agents-{number}", deploy.namespace, metadata=metadata, spec=spec)
+    return named("v1", "Service", f"{GATEWAY}-agents-{number}", deploy.namespace, metadata=metadata, spec=spec)
 
 
 def _replicas(config: StackConfig, deploy: KubernetesDeploy) -> Document:
@@ -343,22 +375,7 @@ def _replicas(config: StackConfig, deploy: KubernetesDeploy) -> Document:
         "selector": _selector(GATEWAY),
         "ports": [{"name": "agents", "port": config.gateway.agents_port, "targetPort": "agents"}],
     }
-    return _object("v1", "Service", REPLICAS, deploy.namespace, spec=spec)
-
-
-def _certificate(config: StackConfig, deploy: KubernetesDeploy) -> Document:
-    spec = {
-        "secretName": "gateway-tls",
-        "dnsNames": [config.gateway.host, f"*.{REPLICAS}.{deploy.namespace}.svc", *deploy.agent_hosts],
-        "privateKey": {"algorithm": "ECDSA", "size": 256, "rotationPolicy": "Always"},
-        "usages": ["digital signature", "server auth"],
-        "issuerRef": {
-            "name": deploy.certificate.issuer,
-            "kind": deploy.certificate.issuer_kind,
-            "group": "cert-manager.io",
-        },
-    }
-    return _object("cert-manager.io/v1", "Certificate", GATEWAY, deploy.namespace, spec=spec)
+    return named("v1", "Service", REPLICAS, deploy.namespace, spec=spec)
 
 
 def _autoscaler(deploy: KubernetesDeploy) -> Document:
@@ -372,17 +389,17 @@ def _autoscaler(deploy: KubernetesDeploy) -> Document:
         # A gateway that goes ends its sessions.
         "behavior": {"scaleDown": {"stabilizationWindowSeconds": 1800}},
     }
-    return _object("autoscaling/v2", "HorizontalPodAutoscaler", GATEWAY, deploy.namespace, spec=spec)
+    return named("autoscaling/v2", "HorizontalPodAutoscaler", GATEWAY, deploy.namespace, spec=spec)
 
 
 def _disruption(namespace: str, component: str) -> Document:
     spec = {"maxUnavailable": 1, "selector": {"matchLabels": _selector(component)}}
-    return _object("policy/v1", "PodDisruptionBudget", component, namespace, spec=spec)
+    return named("policy/v1", "PodDisruptionBudget", component, namespace, spec=spec)
 
 
 def _policy(namespace: str, name: str, selector: Mapping[str, str], **rules: Any) -> Document:
     spec = {"podSelector": {"matchLabels": dict(selector)}, "policyTypes": ["Ingress", "Egress"], **rules}
-    return _object("networking.k8s.io/v1", "NetworkPolicy", name, namespace, spec=spec)
+    return named("networking.k8s.io/v1", "NetworkPolicy", name, namespace, spec=spec)
 
 
 def _deny(namespace: str, component: str | None = None) -> Document:
@@ -402,23 +419,25 @@ def _entra_ports(config: StackConfig) -> list[int]:
     return [urlsplit(url).port or 443 for url in (config.entra.authority, config.entra.graph)]
 
 
+def _namespace(name: str) -> Document:
+    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
+
+
 def _pods(component: str, namespace: str) -> Document:
-    return {
-        "podSelector": {"matchLabels": _selector(component)},
-        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
-    }
+    return {"podSelector": {"matchLabels": _selector(component)}, **_namespace(namespace)}
 
 
 def _gateway_network(config: StackConfig, deploy: KubernetesDeploy) -> Document:
-    bots = [
-        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}} for name in deploy.bot_namespaces
-    ]
+    bots = [_namespace(name) for name in deploy.bot_namespaces]
     agents = [_pods(f"agent-{n}", namespace_of(deploy, n)) for n in sorted(config.agents) if not elsewhere(deploy, n)]
     anywhere = any(elsewhere(deploy, name) for name in config.agents)
     ingress = [
         {"ports": _tcp(*ports(config).values()), **({"from": bots} if bots else {})},
         {"ports": _tcp(config.gateway.agents_port), **({} if anywhere else {"from": agents})},
     ]
+    if deploy.monitoring is not None and config.gateway.metrics_port is not None:
+        readers = [_namespace(name) for name in deploy.monitoring.namespaces]
+        ingress.append({"ports": _tcp(config.gateway.metrics_port), "from": readers})
     # Entra, and the stores that it was given; targets are the agents' alone.
     egress = [_DNS, {"ports": _tcp(*_entra_ports(config), *deploy.store_ports)}]
     return _policy(deploy.namespace, GATEWAY, _selector(GATEWAY), ingress=ingress, egress=egress)

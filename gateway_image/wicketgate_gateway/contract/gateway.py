@@ -122,6 +122,9 @@ class GatewayListeners(Model):
     """For SSH clients."""
     api: Listen | None = None
     """For people: approvals, sessions, the kill switch. Without it there is no API, and nobody can approve."""
+    metrics: Listen | None = None
+    """For the platform: `/metrics` in Prometheus format and `/healthz`, without TLS and without log-in. Nothing in
+    it names a bot or an operation; still, bots and people should not reach it."""
 
 
 class WebhookFormat(StrEnum):
@@ -166,6 +169,14 @@ class ControlStore(Model):
     folder, for one gateway alone."""
 
 
+class Masks(Model):
+    """How values are hidden."""
+
+    key_file: str | None = None
+    """A file with the key of `hash` masks, 64 hexadecimal digits: gateways that share it give one value one digest.
+    Left out, each gateway makes a key of its own in its state folder."""
+
+
 class Saml(Model):
     """Sign-in of browsers by SAML, at a registration of its own, beside OpenID Connect.
 
@@ -183,6 +194,8 @@ class Saml(Model):
     """A PEM file with the signing certificates, instead of the metadata."""
     fingerprints: list[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(default_factory=list[str])
     """SHA-256 of the certificates (DER) that count, in lowercase hex; left empty, all that the metadata lists."""
+    bearer: bool = False
+    """Whether the API takes a person's signed assertion for a short token (`POST /v1/token`)."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -254,6 +267,8 @@ class GatewayConfig(Model):
     """People's way in, where `listen.api` is given."""
     control: ControlStore = Field(default_factory=ControlStore)
     """The store of held operations and kills."""
+    masks: Masks = Field(default_factory=Masks)
+    """How values are hidden."""
     limits: Limits = Field(default_factory=Limits)
     """Bounds."""
     audit: AuditSettings = Field(default_factory=AuditSettings)

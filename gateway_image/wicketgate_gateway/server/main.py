@@ -42,6 +42,7 @@ from wicketgate_gateway.server.http import HttpListener
 from wicketgate_gateway.server.keys import mask_key
 from wicketgate_gateway.server.kubernetes import KubernetesListener
 from wicketgate_gateway.server.log import configure_logging
+from wicketgate_gateway.server.metrics import CountedJournal, MetricsListener, Sources
 from wicketgate_gateway.server.postgres import PostgresListener
 from wicketgate_gateway.server.sessions import Sessions
 from wicketgate_gateway.server.ssh.listener import SshListener
@@ -85,13 +86,13 @@ class Gateway:
         except OSError as error:
             raise WicketgateError(f"the state folder `{self.state}` cannot be used: {error.strerror}") from None
         (self.state / PORTS).unlink(missing_ok=True)
-        key = mask_key(self.state)
+        key = mask_key(self.state, config.masks.key_file)
         # Before the keeper and the ingester, which look there.
         place.remember(self.state, config.audit.store)
         keeper = Keeper(_duties(config))
         # After the journal is closed, so that its very end is sealed.
         stack.callback(keeper.stop)
-        journal = Journal(journal_folder(self.state))
+        journal = (CountedJournal if config.listen.metrics else Journal)(journal_folder(self.state))
         stack.callback(journal.close)
         ingester = Ingester(self.state)
         stack.callback(ingester.stop)
@@ -157,6 +158,11 @@ class Gateway:
                 kubernetes = KubernetesListener(sessions)
                 ports["kubernetes"] = await kubernetes.listen(server_context(config.tls))
                 stack.push_async_callback(kubernetes.close)
+            if config.listen.metrics is not None:
+                assert isinstance(journal, CountedJournal)
+                metrics = MetricsListener(_sources(config, journal, sessions, agents))
+                ports["metrics"] = await metrics.listen(config.listen.metrics)
+                stack.push_async_callback(metrics.close)
         except OSError as error:
             raise WicketgateError(
                 f"the gateway cannot listen: {error.strerror or error}",
@@ -178,6 +184,17 @@ class Gateway:
         (self.state / PORTS).unlink(missing_ok=True)
         await self._stack.aclose()
         log.info("gateway stopped")
+
+
+def _sources(config: GatewayConfig, journal: CountedJournal, sessions: Sessions, agents: AgentRegistry) -> Sources:
+    return Sources(
+        journal=journal,
+        sessions=lambda: (live.session.opening.protocol for live, _ in sessions.running()),
+        most_sessions=config.limits.sessions,
+        agents=sorted(config.agents.values()),
+        connected=agents.connected,
+        certificate_file=config.tls.certificate_file,
+    )
 
 
 def _duties(config: GatewayConfig) -> Duties:

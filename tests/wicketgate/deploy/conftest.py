@@ -20,6 +20,8 @@ KUBERNETES = {
     "gatewaySecrets": ["stores"],
     "serviceType": "LoadBalancer",
     "botNamespaces": ["ci"],
+    "monitoring": {"namespaces": ["monitoring"], "labels": {"release": "prometheus"}},
+    "keyVault": {"far-db": {"vault": "corp-kv", "files": {"username": "billing-user", "password": "billing-pw"}}},
     "agents": {"far": {"context": "far-cluster", "namespace": "wg-agents", "replicas": 1}},
 }
 COMPOSE = {
@@ -41,7 +43,8 @@ def stack_settings() -> Callable[..., config.StackConfig]:
 
     def make(deploy: dict[str, Any], **gateway: Any) -> config.StackConfig:
         data: dict[str, Any] = yaml.safe_load(GOLDEN.read_text())
-        data["gateway"] |= {"deploy": deploy, **gateway}
+        metrics = {"metricsPort": 9464} if "monitoring" in deploy else {}
+        data["gateway"] |= {"deploy": deploy, **metrics, **gateway}
         return config.load(data)
 
     return make

@@ -27,7 +27,8 @@ def test_each_object_is_a_resource(made: Any) -> None:
     kinds = sorted({r.typ.rsplit(":", 1)[-1] for r in made.resources if r.custom})
     assert kinds == [
         "Certificate", "ConfigMap", "Deployment", "HorizontalPodAutoscaler", "Namespace", "NetworkPolicy",
-        "PodDisruptionBudget", "Service", "ServiceAccount", "StatefulSet", "kubernetes",
+        "PodDisruptionBudget", "SecretProviderClass", "Service", "ServiceAccount", "ServiceMonitor", "StatefulSet",
+        "kubernetes",
     ]  # fmt: skip
     assert made.of("StatefulSet")["kubernetes-gateway-gateway"]["spec"]["serviceName"] == "gateway-replicas"
 
@@ -44,6 +45,16 @@ def test_settings_name_every_replica_and_no_secret_is_held(made: Any) -> None:
     settings = made.of("ConfigMap")["kubernetes-agent-desk-settings"]["data"]["agent.yaml"]
     assert yaml.safe_load(settings)["gateways"][0]["host"] == "gateway-0.gateway-replicas.wicketgate.svc"
     assert made.of("Secret") == {}
+
+
+def test_a_vault_is_read_as_the_agents_own_identity(made: Any) -> None:
+    (found,) = made.of("SecretProviderClass").values()
+    parameters = found["spec"]["parameters"]
+    assert parameters["clientID"] == "33333333-3333-3333-3333-333333333333"
+    assert parameters["tenantId"] == "11111111-1111-1111-1111-111111111111"
+    mounted = made.of("Deployment")["kubernetes-agent-far-agent"]["spec"]["template"]["spec"]["volumes"]
+    (volume,) = [v for v in mounted if v["name"] == "secret-far-db"]
+    assert volume["csi"]["volumeAttributes"]["secretProviderClass"] == found["metadata"]["name"]
 
 
 def test_a_bundle_that_no_config_map_holds_is_refused(

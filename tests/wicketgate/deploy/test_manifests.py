@@ -22,7 +22,9 @@ def objects(stack_settings: Callable[..., Any], kubernetes_deploy: dict[str, Any
     inside = manifests.within(settings, deploy)
     made = {"gateway": manifests.gateway_objects(inside, deploy, "settings", "digest", "bundle")}
     for agent in ("desk", "far"):
-        made[f"agent-{agent}"] = manifests.agent_objects(inside, deploy, agent, "settings", "digest")
+        made[f"agent-{agent}"] = manifests.agent_objects(
+            inside, deploy, agent, "settings", "digest", ("the-tenant", f"client-of-{agent}")
+        )
     return made
 
 
@@ -85,6 +87,25 @@ def test_agents_dial_every_replica_by_name(
     assert [e.host for e in manifests.gateways(settings, deploy, "far")] == ["a.gate.example", "b.gate.example"]
     services = manifests.gateway_objects(settings, deploy, "", "", "")
     assert services["service-agents-1"]["spec"]["selector"]["statefulset.kubernetes.io/pod-name"] == "gateway-1"
+
+
+def test_monitoring_alone_reaches_the_metrics(objects: dict[str, dict[str, Any]]) -> None:
+    rules = objects["gateway"]["network"]["spec"]["ingress"]
+    (one,) = [rule for rule in rules if {"protocol": "TCP", "port": 9464} in rule["ports"]]
+    names = [peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for peer in one["from"]]
+    assert names == ["monitoring"]
+    assert len(one["ports"]) == 1
+
+
+def test_state_stays_unless_it_is_said(stack_settings: Callable[..., Any], kubernetes_deploy: dict[str, Any]) -> None:
+    found: list[str] = []
+    for more in ({}, {"keepState": False}):
+        settings = stack_settings({**kubernetes_deploy, **more})
+        made = manifests.gateway_objects(settings, settings.gateway.deploy, "", "", "")
+        policy = made["gateway"]["spec"]["persistentVolumeClaimRetentionPolicy"]
+        assert policy["whenScaled"] == "Retain"
+        found.append(policy["whenDeleted"])
+    assert found == ["Retain", "Delete"]
 
 
 @pytest.mark.parametrize(
