@@ -98,7 +98,7 @@ async def test_copy(gateway: Any) -> None:
     await db.copy_from_query("SELECT * FROM uploads WHERE id >= 200000", output=take)
     assert count > 10_000 * 20
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await db.copy_from_query("SELECT email FROM customers", output=take)
+        await db.copy_from_query("SELECT id FROM customers ORDER BY email", output=take)
     assert await db.fetchval("SELECT 1") == 1
     await db.close()
 

@@ -188,6 +188,7 @@ class CopyMasker:
         self._held: list[bytes] = []
         self._size = 0
         self._started = False
+        self._head = b""
 
     def feed(self, payload: bytes) -> bytes:
         """What a CopyData message's payload leads to: CopyData messages, or nothing yet. Raises ProtocolError."""
@@ -248,13 +249,14 @@ class CopyMasker:
         return end
 
     def _tuples(self, data: bytes) -> bytes:
-        # A message for the head, for each tuple, and for the end, as the server sends them.
+        # A message for each tuple, and for the end; the head comes with the first of them, as the server sends it:
+        # there are clients that expect so.
         out: list[bytes] = []
         at = 0
         if not self._started:
             self._started = True
             at = 19 + _I32.unpack_from(data, 15)[0]
-            out.append(_copy_data(data[:at]))
+            self._head = data[:at]
         while at < len(data):
             (count,) = _U16.unpack_from(data, at)
             parts = [data[at : at + 2]]
@@ -266,7 +268,8 @@ class CopyMasker:
                 at += max(size, 0)
                 hidden = size >= 0 and self._detecting.text(value) is not value
                 parts.append(_NULL if hidden or size < 0 else _I32.pack(size) + value)
-            out.append(_copy_data(b"".join(parts)))
+            out.append(_copy_data(self._head + b"".join(parts)))
+            self._head = b""
         return b"".join(out)
 
 

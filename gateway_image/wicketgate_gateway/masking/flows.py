@@ -116,11 +116,11 @@ class Flows:
 
     # --- by the tree --------------------------------------------------------------------------------------------------
 
-    def lineage(self, statement: Statement) -> Lineage | str | None:
+    def lineage(self, statement: Statement, *, always: bool = False) -> Lineage | str | None:
         """The statement's lineage; None if nothing masked is in play; a text if it cannot be traced: why."""
         facts = statement.facts
         written = bool(facts.writes) and self.touches(facts)
-        if facts.kind not in FOLLOWED or not (written or self.may_flow(statement)):
+        if facts.kind not in FOLLOWED or not (always or written or self.may_flow(statement)):
             return None
         index = self.index or _nothing_known()
         key = (facts.text, facts.depth, facts.kind, self.path)

@@ -108,6 +108,11 @@ class Masks:
         self.denies_untraceable = denies_untraceable
         self._known: dict[CatalogueIndex, MaskedCatalogue] = {}
 
+    @property
+    def has_labels(self) -> bool:
+        """Whether result columns are masked by what they are called."""
+        return bool(self._names)
+
     def of_label(self, label: str) -> MaskMethod | None:
         """The method for a result column of this name."""
         return strictest(cover.method for pattern, cover in self._names if pattern.match(label))

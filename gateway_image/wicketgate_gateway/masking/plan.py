@@ -8,8 +8,8 @@ masked by the strictest method, or refused if a policy says so.
 
 What would tell a masked value without showing it is refused (`masked-side-channel`): conditions, sorting, grouping,
 aggregates, casts and other things that fail on some values, as far as the mask's `uses` do not let it. What would carry
-a masked value to a place without a mask is refused, too (`masked-flow`): writing it elsewhere, COPY, DDL that renames
-its source, functions with side effects.
+a masked value to a place without a mask is refused, too (`masked-flow`): writing it elsewhere, COPY to a file, DDL that
+renames its source, functions with side effects. COPY TO STDOUT is an answer: see `copies`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from wicketgate_gateway.contract.policy import MaskMethod
+from wicketgate_gateway.masking.copies import CopyRefusedError, copy_in, copy_out
+from wicketgate_gateway.masking.copy_in import CopyIn
+from wicketgate_gateway.masking.copy_out import CopyOut
 from wicketgate_gateway.masking.flows import FOLLOWED, Flows
 from wicketgate_gateway.masking.lineage.model import Lineage, Use
 from wicketgate_gateway.masking.masks import MaskedCatalogue, Masks, strictest
@@ -90,6 +93,10 @@ class MaskPlan:
     """Numbers of the parameters that meet masked columns, and so are recorded hashed."""
     hides_literals: bool = False
     """Whether literals meet masked columns, and so are not recorded."""
+    copy: CopyOut | None = None
+    """How the data of the text's only statement, a COPY TO STDOUT, is masked."""
+    copying_in: CopyIn | None = None
+    """What of the data of COPY FROM STDIN is not recorded."""
 
     @property
     def masks_answer(self) -> bool:
@@ -101,6 +108,9 @@ class MaskPlan:
 
     def columns(self, fields: Sequence[Field]) -> list[MaskMethod | None]:
         """The mask of each result column; None where its value goes through as it is."""
+        if self.copy is not None:  # what it sends has no description
+            copied = self.copy.fitted(len(fields))
+            return [self.masks.strictest] * len(fields) if copied is None else [column.method for column in copied]
         told = self._told(fields)
         return [
             strictest((self.masks.of_label(f.name), self._by_source(f.table_oid, f.column_number), method))
@@ -143,6 +153,8 @@ def plan_for(masks: Masks, groups: Sequence[Group], session: SessionFacts) -> Ma
     """The plan for the answer to these statements; where there are several, it fits each of them."""
     flows = Flows(masks, session)
     untraced = system = hides = others = literals = False
+    copied: CopyOut | None = None
+    copying: CopyIn | None = None
     traced: list[Traced] = []
     hidden: frozenset[int] = frozenset()
     for group in groups:
@@ -151,6 +163,14 @@ def plan_for(masks: Masks, groups: Sequence[Group], session: SessionFacts) -> Ma
             facts = statement.facts
             flow = flows.may_flow(statement)
             lineage = flows.lineage(statement)
+            if facts.kind is StatementKind.COPY_IN:
+                alone = not named and len(groups) == 1
+                copying = copying or copy_in(facts, flows, alone=alone)
+            elif facts.kind is StatementKind.COPY_OUT and not named:
+                try:
+                    copied = copy_out(statement, flows, alone=len(groups) == 1)
+                except CopyRefusedError:
+                    untraced = True  # it is denied; should it have been allowed before, its data is not passed on now
             if named and number == 0:
                 others = others or facts.kind not in _BY_NAME
             elif isinstance(lineage, Lineage):
@@ -167,8 +187,9 @@ def plan_for(masks: Masks, groups: Sequence[Group], session: SessionFacts) -> Ma
             system |= flows.statistics(facts)
             hides |= flow or _opaque(group) or (bool(facts.writes) and flows.touches(facts))
     return MaskPlan(
-        masks, flows.index, flows.masked, untraced, system, hides, tuple(traced), others, hidden - {0}, literals
-    )
+        masks, flows.index, flows.masked, untraced, system, hides, tuple(traced), others, hidden - {0}, literals,
+        copied, copying,
+    )  # fmt: skip
 
 
 _BY_NAME = frozenset({StatementKind.FETCH, StatementKind.EXECUTE})
@@ -179,13 +200,17 @@ def _any(facts: Facts, *, flow: bool) -> frozenset[int]:
     return frozenset(range(facts.parameters + 1)) if flow and facts.kind in FOLLOWED else frozenset()
 
 
-def refusal(masks: Masks, groups: Sequence[Group], session: SessionFacts) -> Refusal | None:
-    """Why masks forbid these statements, and what to do instead; None if they do not."""
+def refusal(masks: Masks, groups: Sequence[Group], session: SessionFacts, *, alone: bool = True) -> Refusal | None:
+    """Why masks forbid these statements, and what to do instead; None if they do not.
+
+    `alone`: nothing else is in their text.
+    """
     flows = Flows(masks, session)
-    return next((said for group in groups if (said := _refusal(group, flows)) is not None), None)
+    alone = alone and len(groups) == 1
+    return next((said for group in groups if (said := _refusal(group, flows, alone=alone)) is not None), None)
 
 
-def _refusal(group: Group, flows: Flows) -> Refusal | None:
+def _refusal(group: Group, flows: Flows, *, alone: bool) -> Refusal | None:
     every = [statement.facts for statement in group]
     if any(C.PROCEDURAL in facts.classes and facts.kind is not StatementKind.CALL for facts in every):
         return Refusal(
@@ -203,6 +228,11 @@ def _refusal(group: Group, flows: Flows) -> Refusal | None:
         said = _told(statement, flows)
         if said is not None:
             return said
+    if every[0].kind is StatementKind.COPY_OUT:
+        try:
+            copy_out(group[0], flows, alone=alone)
+        except CopyRefusedError as refused:
+            return Refusal("masked-flow", refused.reason, refused.remedy)
     return _carries(group, every, flows)
 
 
@@ -212,7 +242,7 @@ _CARRIED = (
 
 
 def _carries(group: Group, every: list[Facts], flows: Flows) -> Refusal | None:
-    copies = every[0].kind in (StatementKind.COPY_OUT, StatementKind.COPY_FILE, StatementKind.COPY_PROGRAM)
+    copies = every[0].kind in (StatementKind.COPY_FILE, StatementKind.COPY_PROGRAM)
     writes = any(facts.writes or facts.classes & {C.WRITE, C.DDL} for facts in every)
     effects = any(facts.dangerous_functions for facts in every)
     if not (copies or writes or effects):

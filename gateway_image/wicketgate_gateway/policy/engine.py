@@ -141,7 +141,7 @@ class TargetPolicy:
         plan: MaskPlan | None = None
         if self.masks is not None:
             for number, group in enumerate(operation, 1):
-                said = refusal(self.masks, [group], session)
+                said = refusal(self.masks, [group], session, alone=len(operation) == 1)
                 if said is not None:
                     verdict = self._denied(f"builtin:{said.code}", *said)
                     return self._placed(verdict, statements[number - 1], number, len(statements))

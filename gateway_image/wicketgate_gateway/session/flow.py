@@ -21,6 +21,8 @@ from msgspec import Raw
 
 from wicketgate_gateway.audit.events import AuditEvent
 from wicketgate_gateway.contract.identity import Principal
+from wicketgate_gateway.masking.copy_in import CopyStars
+from wicketgate_gateway.masking.copy_out import MaskedCopy
 from wicketgate_gateway.masking.detected import AnswerFilter, DetectingMasker
 from wicketgate_gateway.masking.detectors import Detecting
 from wicketgate_gateway.masking.plan import MaskPlan
@@ -34,6 +36,7 @@ from wicketgate_gateway.session.settings import SessionSettings
 from wicketgate_gateway.session.statement import NamedFacts, Statement
 from wicketgate_gateway.wire.postgres import errors, frontend, messages
 from wicketgate_gateway.wire.postgres.expected import (
+    CopyFilter,
     Expected,
     Prepared,
     SqlPrepared,
@@ -108,6 +111,8 @@ class Flow:
         self._detecting: Detecting | None = None
         self._copying_in: Redactor | None = None
         """What COPY data of the client goes through before it is recorded."""
+        self._stars: CopyStars | None = None
+        """The same for masked columns, and before."""
         self._detect()
         session.prepared = NamedFacts(self._prepared_facts)
         session.cursors = NamedFacts(self._cursor_facts)
@@ -380,6 +385,13 @@ class Flow:
             self._maskers.clear()
         self._maskers[key] = ((plan, fields), detecting, masker)
         return masker
+
+    def copying(self, prepared: Prepared, looks: CopyFilter | None, *, binary: bool, columns: int) -> CopyFilter | None:
+        """See `Hooks`."""
+        plan = prepared.plan if isinstance(prepared, Statement) else None
+        if plan is None or plan.copy is None:
+            return looks
+        return MaskedCopy(plan.copy.rows(binary=binary, count=columns, key=self.session.gate.mask_key), looks)
 
     def finished(self, expected: Expected, outcome: str, ran: Prepared | None) -> None:
         """See `Hooks`."""

@@ -9,11 +9,12 @@ why it was denied.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from wicketgate_gateway.approvals.outbox import used
 from wicketgate_gateway.contract.verdict import Effect, Verdict
+from wicketgate_gateway.masking.copy_in import HIDE_ALL
 from wicketgate_gateway.masking.hiding import hide
 from wicketgate_gateway.masking.redactor import Redactor
 from wicketgate_gateway.policy.engine import Decision
@@ -267,7 +268,7 @@ class PostgresSession(ExpressFlow):
                 statement.copies_in = copies = True
         if copies:
             out.append(messages.FLUSH)
-            self._wait_for_copy(expected)
+            self._wait_for_copy(expected, statements)
 
     def _may_execute(self, name: str, portals: tuple[Portal, ...]) -> tuple[Verdict, list[Statement]]:
         """The verdict on all that the portal may be, and the statements that it may run, the likeliest last."""
@@ -323,19 +324,27 @@ class PostgresSession(ExpressFlow):
         )
         self._refuse(verdict, _NO_DECISION, f"-- FunctionCall of the function {event.function}", Ask.QUERY)
 
-    def _wait_for_copy(self, expected: Expected) -> None:
+    def _wait_for_copy(self, expected: Expected, statements: Sequence[Statement] = ()) -> None:
         self._copied = False
         self._barrier = expected
+        if not statements and isinstance(expected.prepared, Statement):
+            statements = (expected.prepared,)
+        # A name may mean several: then all is hidden, if anything is.
+        hidden = [s.plan.copying_in for s in statements if s.plan is not None and s.plan.copying_in is not None]
+        self._stars = None
+        if hidden:
+            self._stars = (hidden[0] if len(statements) == 1 else HIDE_ALL).stars()
 
     def _copy_bytes(self, event: frontend.CopyBytes) -> None:
         # Outside of a COPY the server ignores these, since one that failed may still be sent data.
+        # What is recorded has the same length, or the recording's messages would have no beginnings.
+        shown = event.raw if self._stars is None else self._stars.feed(event.raw)
         if self._detecting is None:
-            self._recorded.append(event.raw)
+            self._recorded.append(shown)
         else:
-            # Of the same length, or the recording's messages would have no beginnings.
             if self._copying_in is None:
                 self._copying_in = Redactor(self._detecting, stars=True)
-            self._recorded.append(self._copying_in.feed(event.raw))
+            self._recorded.append(self._copying_in.feed(shown))
         self._copied = True
         self._out.append(event.raw)
 

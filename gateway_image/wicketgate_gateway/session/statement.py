@@ -144,7 +144,7 @@ class Statement:
 
     @property
     def copies_out(self) -> bool:
-        """Whether the server may send COPY data, none of which needs a mask."""
+        """Whether the server may send COPY data; what of it is masked, the plan says."""
         return self.traits.copies_out
 
     @property

@@ -98,7 +98,11 @@ class Gate:
         try:
             if decision.kinds == ("copy_out",):
                 with cursor.copy(text.encode()) as copy:
-                    return "ok", [bytes(block).decode() for block in copy]
+                    data = b"".join(bytes(block) for block in copy)
+                if plan.copy is not None:
+                    count = data.partition(b"\n")[0].count(b"\t") + 1
+                    data = b"".join(plan.copy.rows(binary=False, count=count, key=b"k" * 32).feed(data))
+                return "ok", [data.decode()]
             cursor.execute(text.encode())
         except psycopg.Error as error:
             told = [str(error), str(error.diag.message_detail), str(error.diag.context)]

@@ -185,7 +185,7 @@ def test_copy_binary() -> None:
     two = struct.pack(">Hii", 2, -1, 1) + b"y"
     end = b"\xff\xff"
     masked = struct.pack(">Hii", 2, -1, 1) + b"x"
-    assert copied([head + one, two, end], binary=True) == [head, masked, two, end]
+    assert copied([head + one, two, end], binary=True) == [head + masked, two, end]
     whole = head + one + two + end
     assert b"".join(copied([whole[i : i + 1] for i in range(len(whole))], binary=True)) == head + masked + two + end
 

@@ -166,9 +166,9 @@ def test_errors_that_may_repeat_a_masked_value_are_hidden(gate, text: str, hides
 
 
 REFUSED = {
-    "COPY customers TO STDOUT": "COPY would send masked columns (public.customers.email)",
-    "COPY customers (email) TO STDOUT": "(public.customers.email)",
-    "COPY (SELECT f()) TO STDOUT": "(what the function `f` reads cannot be told)",
+    "COPY customers TO '/tmp/x'": "COPY would send masked columns (public.customers)",
+    "COPY (SELECT f()) TO PROGRAM 'cat'": "(what public.f returns)",
+    "COPY customers TO STDOUT (NULL 'x')": "in a format that is not certain",
     "INSERT INTO orders (id, item) SELECT id, email FROM customers": "(public.customers.email)",
     "INSERT INTO orders SELECT 1, f()": "(what the function `f` reads cannot be told)",
     "CREATE TABLE t AS SELECT email FROM customers": "carry masked columns",

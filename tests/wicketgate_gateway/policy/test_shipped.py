@@ -32,7 +32,8 @@ READONLY = {
     "TRUNCATE orders": False,
     "GRANT SELECT ON orders TO x": False,
     "COPY orders TO STDOUT": True,
-    "COPY customers TO STDOUT": False,
+    "COPY customers TO STDOUT": True,  # masked
+    "COPY customers TO STDOUT (NULL '')": False,
     "VACUUM": False,
 }
 SUPPORT = {

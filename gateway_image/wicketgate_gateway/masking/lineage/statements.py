@@ -124,20 +124,29 @@ class Statements(Queries):
                 columns = [Column("", self.value(value, scope)) for value in clause.values]
                 self._insert_columns(names, columns, target)
 
-    def copy(self, statement: Any, scope: Scope) -> None:
-        """COPY … TO: what leaves by it is no row of an answer."""
+    def copy(self, statement: Any, scope: Scope) -> list[Column]:
+        """The columns of COPY … TO; what it sends to a file or a program is no answer."""
         if statement.HasField("query"):
             columns: Sequence[Column] = self.query(statement.query, scope)
         else:
             target = scope.relation(relation_name(statement.relation), "")
             names = strings(statement.attlist)
-            columns = target.star() if not names else [
+            columns = self._copied(target, scope) if not names else [
                 Column(name, target.column(name) or unknown(f"`{name}` is no column that is known")) for name in names
             ]  # fmt: skip
             if statement.HasField("where_clause"):
                 scope.items.append(target)
                 self.condition(statement.where_clause, scope)
+        if not statement.filename and not statement.is_program:
+            return list(columns)
         self.out("COPY", columns)
+        return []
+
+    @staticmethod
+    def _copied(target: Item, scope: Scope) -> list[Column]:
+        # Without a list, COPY leaves generated columns out.
+        generated = {frozenset({(oid, number)}) for oid, number, _ in scope.index.generated if oid == target.oid}
+        return [column for column in target.star() if column.value.origins not in generated]
 
     def out(self, place: str, columns: Sequence[Column]) -> None:
         """Note that these columns go to a place that is no answer."""

@@ -79,7 +79,6 @@ def _columns(walk: Statements, node: Any, scope: Scope, *, planned: bool) -> lis
             walk.out(node.create_table_as_stmt.into.rel.relname, walk.query(inner, scope))
             return []
         case "copy_stmt" if not node.copy_stmt.is_from:
-            walk.copy(node.copy_stmt, scope)
-            return []
+            return walk.copy(node.copy_stmt, scope)
         case _:
             raise UntraceableError(f"`{kind}` is not followed")

@@ -63,7 +63,7 @@ class Prepared(Protocol):
 
     @property
     def copies_out(self) -> bool:
-        """Whether the server may send COPY data, none of which needs a mask."""
+        """Whether the server may send COPY data."""
         ...
 
 
@@ -154,6 +154,11 @@ class Hooks(Protocol):
         self, prepared: Prepared | None, fields: tuple[FieldDescription, ...], formats: tuple[int, ...]
     ) -> RowMasker | None:
         """How rows of this statement and these columns are rewritten; None passes them on as they are."""
+        ...
+
+    def copying(self, prepared: Prepared, looks: CopyFilter | None, *, binary: bool, columns: int) -> CopyFilter | None:
+        """What the data of this statement's COPY TO STDOUT goes through; `looks` is what it would go through without
+        masks. May raise ProtocolError."""
         ...
 
     def finished(self, expected: Expected, outcome: str, ran: Prepared | None) -> None:

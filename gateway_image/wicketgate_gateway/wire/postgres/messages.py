@@ -194,6 +194,17 @@ def report(kind: bytes, fields: Mapping[str, str]) -> bytes:
 # Readers.
 
 
+def read_copy_response(body: bytes) -> tuple[bool, int]:
+    """Of a CopyOutResponse whether it is binary, and the number of columns. Raises ProtocolError."""
+    if len(body) < 3:
+        raise ProtocolError("a CopyOutResponse is too short")
+    (columns,) = _U16.unpack_from(body, 1)
+    formats = body[3:]
+    if body[0] > 1 or len(formats) != 2 * columns or any(format_ != body[0] for format_ in formats[1::2]):
+        raise ProtocolError("a CopyOutResponse does not fit its columns")
+    return body[0] == 1, columns
+
+
 def read_cstring(body: bytes, start: int) -> tuple[str, int]:
     """The text at `start` and the offset behind its NUL."""
     end = body.find(b"\0", start)

@@ -13,7 +13,7 @@ Four things are changed in the stream, everything else is passed on as it came, 
   by its place and by the session's nonce within it, is replaced by our own.
 - The answers to a Describe that we put in ourselves are swallowed.
 - Rows of statements with masks go through the function that `Hooks.masker` returned for their columns.
-- COPY data, errors and notices go through `filter`, if there is one.
+- COPY data goes through what `Hooks.copying` returned for it; it, errors and notices through `filter`, if there is one.
 
 Statements are opaque here (`Prepared`): the caller's text, verdict and masks hang on them.
 """
@@ -505,8 +505,10 @@ class Responses:
         ran = self._ran(head)
         if ran is None or not ran.copies_out:
             raise ProtocolError("the server sends COPY data that no statement announced")
+        binary, columns = messages.read_copy_response(data[at:end])
+        looks = None if self.filter is None else self.filter.copying(binary=binary)
+        self._copy_filter = self._hooks.copying(ran, looks, binary=binary, columns=columns)
         self._copy_out = True
-        self._copy_filter = None if self.filter is None else self.filter.copying(binary=data[at:end][:1] != b"\0")
         return None
 
     def _copy_out_done(self, data: bytes, at: int, end: int) -> bytes | None:

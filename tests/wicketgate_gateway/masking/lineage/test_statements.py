@@ -23,8 +23,9 @@ WHEN NOT MATCHED THEN INSERT (note) VALUES (name)
         ("DELETE FROM u USING t WHERE t.id = u.id", []),
         ("WITH i AS (INSERT INTO u (note) SELECT email FROM t RETURNING note) SELECT note FROM i",
          ["u.note <- copy t.email"]),
-        ("COPY t (email) TO STDOUT", ["COPY <- copy t.email"]),
-        ("COPY (SELECT lower(email) FROM t) TO STDOUT", ["COPY <- expression t.email"]),
+        ("COPY t (email) TO '/x'", ["COPY <- copy t.email"]),
+        ("COPY (SELECT lower(email) FROM t) TO PROGRAM 'x'", ["COPY <- expression t.email"]),
+        ("COPY (SELECT lower(email) FROM t) TO STDOUT", []),
         ("CREATE TABLE n AS SELECT email FROM t", ["n <- copy t.email"]),
         ("SELECT email INTO n FROM t", ["n <- copy t.email"]),
     ],
@@ -45,6 +46,10 @@ def test_writes(traces, text: str, writes: list[str]):
         ("MERGE INTO u USING t ON true WHEN MATCHED THEN DELETE RETURNING t.email, merge_action()",
          {"email": "copy t.email", "merge_action": "constant"}),
         ("DELETE FROM t", {}),
+        ("COPY t (email, id) TO STDOUT", {"email": "copy t.email", "id": "copy t.id"}),
+        ("COPY t TO STDOUT", {"id": "copy t.id", "name": "copy t.name", "email": "copy t.email"}),
+        ("COPY (SELECT lower(email) AS x FROM t) TO STDOUT", {"x": "expression t.email"}),
+        ("COPY t TO '/x'", {}),
     ],
 )  # fmt: skip
 def test_returning(traces, text: str, columns: dict[str, str]):

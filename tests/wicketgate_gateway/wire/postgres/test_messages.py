@@ -69,3 +69,11 @@ def test_a_parameter_status_that_does_not_end_is_refused() -> None:
     assert m.read_parameter_status(m.parameter_status("TimeZone", "UTC")[5:]) == ("TimeZone", "UTC")
     with pytest.raises(m.ProtocolError):
         m.read_parameter_status(b"TimeZone\0UTC")
+
+
+def test_copy_out_response() -> None:
+    assert m.read_copy_response(m.copy_response(b"H", 3)[5:]) == (False, 3)
+    assert m.read_copy_response(m.copy_response(b"H", 2, 1)[5:]) == (True, 2)
+    for body in (b"", b"\0\0", b"\0\0\1", b"\2\0\0", b"\0\0\1\0\1", b"\1\0\1\0\0", b"\0\0\1\0\0\0"):
+        with pytest.raises(m.ProtocolError):
+            m.read_copy_response(body)

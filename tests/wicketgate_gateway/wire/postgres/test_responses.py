@@ -15,6 +15,7 @@ from wicketgate_gateway.wire.postgres.backend import BackendDecoder
 from wicketgate_gateway.wire.postgres.expected import (
     Ask,
     Change,
+    CopyFilter,
     Denial,
     Expected,
     Portal,
@@ -54,6 +55,7 @@ class Session:
 
     done: list[tuple[object, str, str | None]] = field(default_factory=list)
     parameters: list[tuple[str, str]] = field(default_factory=list)
+    copied: list[tuple[bool, int]] = field(default_factory=list)
 
     def masker(
         self, prepared: Prepared | None, fields: tuple[FieldDescription, ...], formats: tuple[int, ...]
@@ -72,6 +74,10 @@ class Session:
             return out
 
         return mask
+
+    def copying(self, prepared: Prepared, looks: CopyFilter | None, *, binary: bool, columns: int) -> CopyFilter | None:
+        self.copied.append((binary, columns))
+        return looks
 
     def finished(self, expected: Expected, outcome: str, ran: Prepared | None) -> None:
         label = ran.label if isinstance(ran, Text) else None
@@ -390,11 +396,12 @@ def test_copy_in_that_nothing_announced_ends_the_session() -> None:
 
 
 def test_copy_out_passes_where_it_was_announced() -> None:
-    r, _ = make()
+    r, session = make()
     r.push(ask_query(Text("copy", copies_out=True)))
     answer = m.copy_response(b"H") + m.copy_data(b"1\n") + m.copy_data(b"2\n") + m.COPY_DONE
     answer += m.command_complete("COPY 2") + Z
     assert feed(r, *(answer[i : i + 3] for i in range(0, len(answer), 3))) == answer
+    assert session.copied == [(False, 1)]
     r.push(ask_query(Text("copy")))
     with pytest.raises(ProtocolError):
         r.feed(m.copy_response(b"H"))
