@@ -23,7 +23,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from lxml import etree
 
-from tests.saml import ACS, ENTITY, Case, Gate, in_session
+from tests.saml import ACS, ENTITY, GRANT, TOKENS, Bearer, Case, Gate, in_session
 from wicketgate.testing.entra import saml, saml_documents
 from wicketgate.testing.entra.keys import SigningKeys
 from wicketgate.testing.entra.saml_documents import DS, EXCLUSIVE, RSA_SHA256, SAML, SAMLP, sign
@@ -793,3 +793,119 @@ def test_nothing_of_an_answer_is_logged(gate: Gate) -> None:
     assert "saml-signature" in text
     for secret in (case.relay, case.cookie.partition("=")[2], base64.b64encode(etree.tostring(tree)).decode()[:60]):
         assert secret not in text
+
+
+# --- The API's door for assertions: every forgery again, whole, and each assertion in it by itself.
+
+
+AROUND_A_GENUINE_ONE = frozenset({
+    "XSW3: a forged assertion before the signed one",
+    "XSW4: the signed assertion in a forged one",
+    "XSW7: a forged assertion in Extensions",
+    "a forged assertion after the signed one",
+    "a forged assertion of the same ID",
+    "an assertion of another vocabulary beside the signed one",
+    "two signed assertions",
+    "a good assertion in a response whose own signature is bad",
+    "CDATA in the role",
+    "a stylesheet instruction",
+    "a document type",
+    "an entity",
+    "an entity from a file",
+    "a billion laughs",
+    "default attributes of a document type",
+    "a declaration of Latin-1",
+    "XML 1.1",
+    "a byte order mark",
+    "UTF-16",
+    "UTF-32",
+    "base64 with junk",
+    "text between elements",
+    "an xml:id",
+    "XInclude",
+    "too large",
+    "too deep",
+    "too many elements",
+    "too many attributes",
+    "an answer sent to another address",
+    "an answer sent to no address",
+    "an answer to no request (IdP-initiated)",
+    "an answer whose assertion is to no request",
+    "an answer older than the request",
+    "an answer of a failure",
+    "a response in an envelope",
+    "a logout response",
+})  # fmt: skip
+"""Forgeries that leave Ada's own assertion as it was: taken out of them, it is hers, and speaks for her alone. What has
+no request to answer, or is some minutes old, is as it should be at this door."""
+HONEST_HERE = "an assertion without a response"
+
+
+@pytest.mark.parametrize("name", [name for name in ATTACKS if name != HONEST_HERE])
+def test_refused_by_the_api(gate: Gate, name: str) -> None:
+    """Whole it is no assertion; taken out of the forged answer, an assertion speaks for Ada at most, and only where
+    the forgery was around her genuine one."""
+    program = Bearer(gate)
+    body = ATTACKS[name][1](program)
+    whole = program.exchange(body)
+    assert whole.status_code in (401, 403, 413, 422), whole.text
+    assert "access_token" not in whole.text
+    try:
+        raw = base64.b64decode(body) if isinstance(body, str) else body
+        tree = etree.fromstring(raw) if isinstance(raw, bytes) else raw
+    except (etree.XMLSyntaxError, ValueError):
+        return
+    genuine = 0
+    for assertion in tree.iter(f"{A}Assertion"):
+        answer = program.exchange(assertion)
+        if answer.status_code != 200:
+            assert answer.status_code in (401, 403, 413, 422), answer.text
+            continue
+        genuine += 1
+        me = program.me(answer.json()["access_token"]).json()
+        assert (me["name"], me["roles"]) == ("Ada", ["Session.Read"])
+    assert bool(genuine) == (name in AROUND_A_GENUINE_ONE), name
+
+
+@pytest.mark.parametrize("who", ["Ada", "Root"])
+def test_an_assertion_is_exchanged_once(gate: Gate, who: str) -> None:
+    program = Bearer(gate)
+    assertion = etree.tostring(assertion_of(program.genuine(who=who)), with_tail=False)
+    answer = program.exchange(assertion)
+    assert answer.status_code == 200, answer.text
+    made = answer.json()
+    assert made["token_type"] == "Bearer"
+    assert 0 < made["expires_in"] <= 600
+    assert program.me(made["access_token"]).json()["name"] == who
+    again = program.exchange(assertion)
+    assert (again.status_code, again.json()["code"]) == (401, "saml-replayed")
+    token = {"Authorization": f"Bearer {made['access_token']}"}
+    assert gate.http.delete("/v1/token", headers=token).status_code == 204
+    assert program.me(made["access_token"]).status_code == 401
+    assert made["access_token"] not in gate.log.read_text()
+
+
+def test_an_assertion_for_the_browser_is_none_for_the_api_and_the_other_way_round(gate: Gate) -> None:
+    program, browser = Bearer(gate), Case(gate)
+    answer = program.exchange(assertion_of(browser.genuine()))
+    assert (answer.status_code, answer.json()["code"]) == (401, "saml-not-bearer")
+    assert not in_session(browser.post(program.genuine()))
+
+
+def test_what_else_is_asked_of_the_door(gate: Gate) -> None:
+    program = Bearer(gate)
+    good = etree.tostring(assertion_of(program.genuine()), with_tail=False)
+    assert program.exchange(good, grant_type="client_credentials").json()["code"] == "grant-unsupported"
+    for more in ({"scope": "x"}, {"client_id": "y"}):
+        assert program.exchange(good, **more).status_code == 422
+    twice = gate.http.post(
+        "/v1/token", content=urlencode({"grant_type": GRANT, "assertion": "x"}),
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+    )  # fmt: skip
+    assert twice.status_code == 415
+    page = gate.http.post("/v1/token", json={"grant_type": GRANT, "assertion": "x"}, headers={"Origin": "https://e"})
+    assert page.status_code == 403
+    for token in ("wgp_" + "A" * 43, "wgp_", "wgp_'; DROP TABLE once; --"):
+        assert program.me(token).status_code == 401
+    assert program.exchange(good).status_code == 200
+    assert program.answer().recipient == TOKENS

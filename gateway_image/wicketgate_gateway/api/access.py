@@ -1,6 +1,7 @@
 """Who calls, what they may see, and what they may do.
 
-How this works: every request brings a person's Entra token in the one Authorization header; nothing else identifies
+How this works: every request brings a person's Entra token (or one that the API gave for a SAML assertion,
+`bearer.py`) in the one Authorization header; nothing else identifies
 anybody, and a handle, a session's id or a link opens nothing. `Approval.Decide` shows the requests of those groups that
 the person is in, `Session.Read` shows everything, `Gateway.Admin` shows everything and ends sessions. What changes
 something (`acting`) asks Graph anew and wants a recent sign-in.
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
 
+from wicketgate_gateway.api.bearer import PREFIX, Bearer
 from wicketgate_gateway.api.guard import Buckets
 from wicketgate_gateway.approvals.model import Request
 from wicketgate_gateway.contract.errors import WicketgateError
@@ -64,9 +66,16 @@ class Access:
     """Tells callers from their requests. `groups` gives the approver groups of all rules in force."""
 
     def __init__(
-        self, people: PeopleAuthenticator, groups: Callable[[], frozenset[str]], buckets: Buckets | None = None
+        self,
+        people: PeopleAuthenticator,
+        groups: Callable[[], frozenset[str]],
+        buckets: Buckets | None = None,
+        *,
+        tokens: Bearer | None = None,
     ) -> None:
+        """`tokens` knows those that the API gave out itself."""
         self._people = people
+        self._tokens = tokens
         self._groups = groups
         self._buckets = buckets or Buckets(PERSON_RATE, PERSON_BURST)
 
@@ -86,7 +95,11 @@ class Access:
         return Caller(await self._people.recheck(caller.person, groups), groups)
 
     async def _caller(self, connection: HTTPConnection, groups: frozenset[str], *, fresh: bool) -> Caller:
-        person = await self._people.person(bearer(connection), groups, fresh=fresh)
+        token = bearer(connection)
+        if self._tokens is not None and token.startswith(PREFIX):
+            person = await self._tokens.person(token, groups, fresh=fresh)
+        else:
+            person = await self._people.person(token, groups, fresh=fresh)
         if not self._buckets.take(person.principal.object_id):
             raise WicketgateError("you send too many requests", code="too-many-requests", remedy="slow down")
         return Caller(person, groups)

@@ -18,7 +18,8 @@ from fastapi.responses import HTMLResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from wicketgate_gateway.api import models, pages, stream
-from wicketgate_gateway.api.access import Access, Caller
+from wicketgate_gateway.api.access import Access, Caller, bearer
+from wicketgate_gateway.api.bearer import GRANT, PATH, PREFIX, Bearer, off
 from wicketgate_gateway.api.changes import Changes
 from wicketgate_gateway.api.guard import Guard
 from wicketgate_gateway.api.names import Names
@@ -28,6 +29,7 @@ from wicketgate_gateway.approvals.model import Choice, Kill, Request, Scope, Sta
 from wicketgate_gateway.approvals.service import Approvals, groups_to_check
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.gateway import ADMIN_ROLE, APPROVER_ROLE, AUDITOR_ROLE, GatewayConfig
+from wicketgate_gateway.identity.errors import Refused
 from wicketgate_gateway.policy.load import PolicySet
 
 MAX_LISTED = 200
@@ -59,6 +61,8 @@ class Parts:
     sessions: SessionReader
     policies: Callable[[], PolicySet]
     """The bundle in force."""
+    tokens: Bearer | None = None
+    """What gives tokens for SAML assertions, where that is on."""
 
     def approver_groups(self) -> frozenset[str]:
         """Object ids of all groups that some rule in force names as approvers."""
@@ -107,6 +111,25 @@ def _people(app: FastAPI, parts: Parts) -> None:
             signed_in=None if at is None else models.moment(int(at) * 10**9),
             token_ends=models.moment(int(person.principal.expires_at) * 10**9),
         )
+
+    @app.post(PATH, tags=["people"], responses=_PROBLEMS, openapi_extra={"security": []})
+    async def token(body: models.Exchange) -> models.Token:
+        """A short token for a person's SAML assertion (RFC 7522), where `people.saml.bearer` is on. Needs no token."""
+        if parts.tokens is None:
+            raise off()
+        if body.grant_type != GRANT:
+            raise Refused("grant-unsupported", "this grant is not offered", f"use `{GRANT}`")
+        made, seconds = await parts.tokens.exchange(body.assertion)
+        return models.Token(access_token=made, token_type="Bearer", expires_in=int(seconds))  # noqa: S106 - no secret
+
+    @app.delete(PATH, tags=["people"], responses=_PROBLEMS, status_code=204)
+    async def end_token(request: fastapi.Request) -> None:
+        """Sign out: the token of this request opens nothing any more. Entra's own tokens are not ended by this."""
+        await parts.access.caller(request)
+        given = bearer(request)
+        if parts.tokens is None or not given.startswith(PREFIX):
+            raise Refused("token-not-ours", "Entra gave this token, and it ends by itself", "sign out of Entra")
+        await parts.tokens.end(given)
 
     @app.get("/approvals/{handle}", include_in_schema=False)
     async def page(handle: Handle) -> HTMLResponse:

@@ -23,6 +23,7 @@ import structlog
 import uvloop
 from pydantic import ValidationError
 
+from wicketgate_gateway.api import bearer
 from wicketgate_gateway.api import http as server_http
 from wicketgate_gateway.api.access import Access
 from wicketgate_gateway.api.app import Parts, guarded
@@ -31,6 +32,7 @@ from wicketgate_gateway.api.names import Names
 from wicketgate_gateway.api.sessions import SessionReader
 from wicketgate_gateway.api.webhooks import Webhooks
 from wicketgate_gateway.approvals.gone import Gone
+from wicketgate_gateway.approvals.people import PeopleStore
 from wicketgate_gateway.approvals.place import store_url
 from wicketgate_gateway.approvals.service import Approvals
 from wicketgate_gateway.approvals.store import open_store
@@ -76,17 +78,22 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
         approvals = Approvals(store, policy=lambda: policies.current.digest, bot_gone=gone.why)
         changes = Changes(store)
         webhooks = Webhooks(config, store)
+        signed_in = PeopleStore(store.database)
+        tokens = bearer.of_setting(config, people, signed_in, http.fetcher(client))
         parts = Parts(
             config=config,
-            access=Access(people, lambda: frozenset(policies.current.bundle.approvers.values())),
+            access=Access(people, lambda: frozenset(policies.current.bundle.approvers.values()), tokens=tokens),
             approvals=approvals,
             changes=changes,
             names=Names(config, lambda: policies.current),
             sessions=SessionReader(state),
             policies=lambda: policies.current,
+            tokens=tokens,
         )
         by_saml = config.people.saml
-        saml = None if by_saml is None else SamlSignIn(config, by_saml, people, http.fetcher(client))
+        saml = None
+        if by_saml is not None:
+            saml = SamlSignIn(config, by_saml, people, http.fetcher(client), used=signed_in)
         desk = Desk(parts, people, SignIn(config, people, client), saml=saml)
         bound = _bind(config.listen.api.host, config.listen.api.port)
         stack.callback(bound.close)

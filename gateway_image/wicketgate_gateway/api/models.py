@@ -39,6 +39,26 @@ class Out(BaseModel):
 Seal = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+class Exchange(In):
+    """RFC 7521's parameters of a token request, as JSON."""
+
+    grant_type: Annotated[str, Field(max_length=200)]
+    """`urn:ietf:params:oauth:grant-type:saml2-bearer`."""
+    assertion: Annotated[str, Field(min_length=1, max_length=200_000, repr=False)]
+    """One signed SAML 2.0 assertion, in base64url."""
+
+
+class Token(Out):
+    """What an assertion was exchanged for."""
+
+    access_token: str
+    """For the Authorization header of this API, and nothing else."""
+    token_type: str
+    """`Bearer`."""
+    expires_in: int
+    """Seconds."""
+
+
 class Approve(In):
     """An approval of exactly what was looked at."""
 

@@ -97,6 +97,21 @@ deliveries = Table(
     Column("holder", String, nullable=False),
 )
 
+once = Table(
+    "once",
+    METADATA,
+    Column("kind", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("ends", BigInteger, nullable=False),
+)
+person_tokens = Table(
+    "person_tokens",
+    METADATA,
+    Column("digest", String, primary_key=True),
+    Column("person", Text, nullable=False),
+    Column("ends", BigInteger, nullable=False),
+)
+
 VERSION_TABLE = "CREATE TABLE IF NOT EXISTS control_schema (version BIGINT NOT NULL)"
 ID = {
     "sqlite": "INTEGER PRIMARY KEY AUTOINCREMENT",
@@ -185,5 +200,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (receiver, change)
         )""",
         "CREATE INDEX deliveries_open ON deliveries (receiver, handle, change) WHERE state = 'open'",
+    ),
+    (
+        # What serves once, whichever process sees it first; and the tokens that the API gave to people.
+        "CREATE TABLE once (kind TEXT NOT NULL, key TEXT NOT NULL, ends BIGINT NOT NULL, PRIMARY KEY (kind, key))",
+        "CREATE INDEX once_ends ON once (ends)",
+        "CREATE TABLE person_tokens (digest TEXT PRIMARY KEY, person TEXT NOT NULL, ends BIGINT NOT NULL)",
+        "CREATE INDEX person_tokens_ends ON person_tokens (ends)",
     ),
 )

@@ -22,7 +22,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from cryptography import x509
 from lxml import etree  # pyright: ignore[reportAttributeAccessIssue] - compiled, without stubs
@@ -54,6 +54,8 @@ _CONFIG = SignatureConfiguration(
 )
 MAX_LIFE = 24 * 3600.0
 """Assertions that say they hold longer are not Entra's."""
+MAX_BEARER_AGE = 3600.0
+"""Of an assertion that no browser's request began: nobody remembers when it was asked for."""
 MAX_USED = 20_000
 MAX_ATTRIBUTES = 60
 MAX_VALUES = 200
@@ -65,10 +67,10 @@ _MAX_NAME = 256
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What an answer must be for: one browser's request of some minutes ago."""
+    """What an answer must be for: one browser's request of some minutes ago, or nobody's (`person_of_bearer`)."""
 
     request: str
-    """The AuthnRequest's ID."""
+    """The AuthnRequest's ID; empty: there was none, and the assertion must name none."""
     began: float
     fresh: bool
     """Whether Entra was asked to have the person sign in anew (`ForceAuthn`)."""
@@ -98,6 +100,21 @@ class Assertions:
         if signed.tag != f"{SAML}Assertion" or signed.get("ID") != assertion.get("ID"):
             raise refuse("signature", "the signature is not over the assertion")
         return self._of_assertion(signed, expected)
+
+    def person_of_bearer(self, assertion: str, certificates: Sequence[x509.Certificate]) -> Person:
+        """Whom a bare assertion (base64url, RFC 7522 section 2.1) proves. Raises Refused.
+
+        It must be for `recipient`, in answer to no request, and some minutes old at most. As with `person`, Graph has
+        yet to say that the account is enabled.
+        """
+        root = parse(_decoded(assertion.replace("-", "+").replace("_", "/")))
+        if root.tag != f"{SAML}Assertion":
+            raise refuse("malformed", "the document is no SAML 2.0 assertion")
+        _alone(root, root)
+        signed = _verified(root, certificates)
+        if signed.tag != f"{SAML}Assertion" or signed.get("ID") != root.get("ID"):
+            raise refuse("signature", "the signature is not over the assertion")
+        return self._of_assertion(signed, Expected("", self._clock() - MAX_BEARER_AGE, fresh=False))
 
     def _of_response(self, root: Any, expected: Expected) -> Any:
         """The one assertion of a response that is addressed to us."""
@@ -169,9 +186,11 @@ class Assertions:
         if confirmation.get("Method") != BEARER or names(confirmation) != [f"{SAML}SubjectConfirmationData"]:
             raise refuse("not-bearer", "the subject is not confirmed as a bearer")
         data = confirmation[0]
-        if set(data.attrib) != {"InResponseTo", "Recipient", "NotOnOrAfter"} or len(data):
-            raise refuse("not-bearer", "the confirmation must name request, recipient and end, and nothing else")
-        if data.get("InResponseTo") != expected.request:
+        wanted = {"Recipient", "NotOnOrAfter"} | ({"InResponseTo"} if expected.request else set())
+        if set(data.attrib) != wanted or len(data):
+            what = "request, recipient and end" if expected.request else "recipient and end"
+            raise refuse("not-bearer", f"the confirmation must name {what}, and nothing else")
+        if expected.request and data.get("InResponseTo") != expected.request:
             raise refuse("wrong-request", "the assertion is not for a sign-in that this browser began")
         if data.get("Recipient") != self._recipient:
             raise refuse("wrong-recipient", "the assertion is for another address")
@@ -233,7 +252,8 @@ class Assertions:
         return Person(principal, at)
 
     def _once(self, key: str, ends: float, now: float) -> None:
-        """Raises Refused for an assertion that has been used: behind the request, which ends with its first answer."""
+        """Raises Refused for an assertion that has been used here; of other processes the control store knows
+        (`Used`)."""
         while self._used and next(iter(self._used.values())) < now:
             self._used.popitem(last=False)
         if key in self._used:
@@ -241,6 +261,21 @@ class Assertions:
         if len(self._used) >= MAX_USED:
             raise refuse("too-many", "too many people sign in at once", "try again in some minutes")
         self._used[key] = ends + LEEWAY
+
+
+class Used(Protocol):
+    """What knows whether something has served already, whichever process it came to."""
+
+    async def first(self, kind: str, key: str, ends: float) -> bool:
+        """Whether nobody came with this before; it is remembered until `ends`."""
+        ...
+
+
+async def use(person: Person, used: Used) -> None:
+    """Have the assertion that proved `person` serve this once. Raises Refused, WicketgateError."""
+    principal = person.principal
+    if not await used.first("saml", principal.token_id, principal.expires_at + LEEWAY):
+        raise refuse("replayed", "the assertion has been used")
 
 
 def _decoded(answer: str) -> bytes:

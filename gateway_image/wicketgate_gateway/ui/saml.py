@@ -5,7 +5,8 @@ comes with it. The request is therefore remembered under a one-time cookie of it
 for nothing else: it names one AuthnRequest of this process, some minutes old at most, and the answer must be to that
 request (`InResponseTo`) and bring its `RelayState` back. An answer that was stolen does not fit another browser, one
 that nobody asked for (IdP-initiated) fits none, and the first answer ends the request, whatever comes of it: a replay
-has no request to be an answer to, at any process. Sources: SAML 2.0 bindings, sections 3.4 and 3.5; profiles, 4.1.
+has no request to be an answer to, at any process. That an assertion has been used is in the control store as well.
+Sources: SAML 2.0 bindings, sections 3.4 and 3.5; profiles, 4.1.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from wicketgate_gateway.contract.gateway import GatewayConfig, Saml
 from wicketgate_gateway.identity.errors import Refused
 from wicketgate_gateway.identity.http import Fetcher
 from wicketgate_gateway.identity.people import PeopleAuthenticator, Person
-from wicketgate_gateway.identity.saml import Assertions, Expected
+from wicketgate_gateway.identity.saml import Assertions, Expected, Used, use
 from wicketgate_gateway.identity.saml_metadata import Certificates
 from wicketgate_gateway.ui.sign_in import MAX_PENDING, SECONDS, SignInError, local
 
@@ -56,11 +57,13 @@ class SamlSignIn:
         people: PeopleAuthenticator,
         fetch: Fetcher,
         *,
+        used: Used,
         clock: Callable[[], float] = time.time,
     ) -> None:
         assert config.people is not None
         self._settings = settings
         self._people = people
+        self._used = used
         self._clock = clock
         self._pending: OrderedDict[str, Pending] = OrderedDict()
         self._page = f"{config.entra.authority.rstrip('/')}/{quote(config.entra.tenant, safe='')}/saml2"
@@ -96,6 +99,7 @@ class SamlSignIn:
         if not hmac.compare_digest(relay, pending.relay.encode()):
             raise SignInError("this answer belongs to another sign-in", remedy="begin again")
         person = await self._read(form.get("SAMLResponse", ""), pending.expected)
+        await use(person, self._used)
         return await self._people.recheck(person, frozenset(), fresh=True), pending.to
 
     async def _read(self, answer: str, expected: Expected) -> Person:

@@ -7,13 +7,14 @@ import time
 from typing import Any
 
 import pytest
+from lxml import etree  # pyright: ignore[reportAttributeAccessIssue] - compiled, without stubs
 
 from wicketgate.testing.entra import saml_documents as made
 from wicketgate.testing.entra.keys import SigningKeys
 from wicketgate.testing.entra.store import Store
 from wicketgate_gateway.contract.gateway import Saml
 from wicketgate_gateway.identity.errors import Refused
-from wicketgate_gateway.identity.saml import Assertions, Expected
+from wicketgate_gateway.identity.saml import Assertions, Expected, use
 
 TENANT = "6f1c9a52-7a53-4c0e-9a55-3f2e6b1d8c40"
 ADA = "12345678-1234-4234-8234-123456789abc"
@@ -106,3 +107,76 @@ def test_a_refusal_quotes_nothing_of_the_answer() -> None:
     with pytest.raises(Refused) as caught:
         reader().person(answer(audience="api://the-secret-name"), expected(), [KEY.certificate])
     assert "the-secret-name" not in str(caught.value)
+
+
+TOKENS = "https://gate.example/v1/token"
+
+
+def bearer(*, request: bool = False, key: Any = KEY, **changes: Any) -> str:
+    """A bare assertion for the API, in base64url."""
+    given = etree.fromstring(base64.b64decode(answer(**({"recipient": TOKENS, "assertion_id": "_b1"} | changes))))
+    assertion = given.find(f"{{{made.SAML}}}Assertion")
+    given.remove(assertion)
+    assertion.remove(assertion.find(f"{{{made.DS}}}Signature"))
+    data = assertion.find(f".//{{{made.SAML}}}SubjectConfirmationData")
+    if not request:
+        del data.attrib["InResponseTo"]
+    made.sign(assertion, key)
+    return base64.urlsafe_b64encode(etree.tostring(assertion)).decode()
+
+
+def api(clock: Any = time.time) -> Assertions:
+    return Assertions(Saml(client=CLIENT, entity_id="api://gate"), TENANT, TOKENS, clock=clock)
+
+
+def test_a_bare_assertion_is_read() -> None:
+    person = api().person_of_bearer(bearer(), [KEY.certificate])
+    assert (person.principal.object_id, person.principal.token_id) == (ADA, "_b1")
+    assert person.principal.roles == frozenset({"Session.Read"})
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        (lambda: answer(recipient=TOKENS), "saml-malformed"),
+        (lambda: bearer(request=True), "saml-not-bearer"),
+        (lambda: bearer(recipient=ACS), "saml-wrong-recipient"),
+        (lambda: bearer(audience="api://other"), "saml-wrong-audience"),
+        (lambda: bearer(now=time.time() - 3700, lifetime=8000.0), "saml-expired"),
+        (lambda: bearer(now=time.time() + 100), "saml-not-yet"),
+        (lambda: bearer(lifetime=-100.0), "saml-expired"),
+        (lambda: bearer(key=OTHER), "saml-signature"),
+        (lambda: "****", "saml-malformed"),
+    ],
+)
+def test_attack_a_bare_assertion_that_is_for_something_else(given: Any, code: str) -> None:
+    with pytest.raises(Refused) as caught:
+        api().person_of_bearer(given(), [KEY.certificate])
+    assert caught.value.code == code
+
+
+def test_attack_a_browsers_answer_is_no_bearer_and_the_other_way_round() -> None:
+    with pytest.raises(Refused):
+        reader().person_of_bearer(bearer(), [KEY.certificate])
+    plain = base64.b64encode(base64.urlsafe_b64decode(bearer(recipient=ACS))).decode()
+    with pytest.raises(Refused):
+        reader().person(plain, expected(), [KEY.certificate])
+
+
+@pytest.mark.anyio
+async def test_what_has_been_used_elsewhere_serves_no_more() -> None:
+    seen: list[tuple[str, str, float]] = []
+
+    class Elsewhere:
+        async def first(self, kind: str, key: str, ends: float) -> bool:
+            seen.append((kind, key, ends))
+            return len(seen) == 1
+
+    person = api().person_of_bearer(bearer(), [KEY.certificate])
+    await use(person, Elsewhere())
+    with pytest.raises(Refused) as caught:
+        await use(person, Elsewhere())
+    assert caught.value.code == "saml-replayed"
+    kind, key, ends = seen[0]
+    assert (kind, key) == ("saml", "_b1")
+    assert ends >= person.principal.expires_at
