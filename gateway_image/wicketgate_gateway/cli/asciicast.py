@@ -15,7 +15,7 @@ from rich.console import Console
 from wicketgate_gateway.audit.events import Operation
 from wicketgate_gateway.audit.query import SessionRow
 from wicketgate_gateway.cli import output, render
-from wicketgate_gateway.recording.replay import Output, Step
+from wicketgate_gateway.recording.replay import FILE_READ, FILE_WRITTEN, Output, Resized, Step
 
 COLUMNS = 120
 ROWS = 40
@@ -61,12 +61,15 @@ class Asciicast:
         """One step, at its time."""
         pause = max(0, step.time - self._last) / 1e9
         self._last = max(self._last, step.time)
-        if isinstance(step, Output):
+        if isinstance(step, Output) and step.stream not in (FILE_READ, FILE_WRITTEN):
             # What a terminal got is the recording itself; a player draws it on a terminal of its own.
             text = step.data.decode("utf-8", "replace")
             code = "i" if step.stream == "stdin" else "o"
             text = text if step.pty or code == "i" else text.replace("\n", "\r\n")
             self._line([round(min(pause, self._idle), 6), code, text])
+            return
+        if isinstance(step, Resized):
+            self._line([round(min(pause, self._idle), 6), "r", f"{step.columns}x{step.rows}"])
             return
         self._shown.step(step, start)
         self._flush(min(pause, self._idle))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
@@ -10,7 +11,7 @@ from wicketgate_gateway.audit.events import Operation
 from wicketgate_gateway.audit.query import SessionRow
 from wicketgate_gateway.cli import output
 from wicketgate_gateway.recording import values
-from wicketgate_gateway.recording.replay import Answered, Asked, Note, Output, Step
+from wicketgate_gateway.recording.replay import FILE_READ, FILE_WRITTEN, Answered, Asked, Note, Output, Step
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -89,7 +90,10 @@ class Json:
                 self._print({"step": "note", **common, "text": step.text})
             case Output():
                 text = step.data.decode("utf-8", "backslashreplace")
-                self._print({"step": "output", "number": step.number, **common, "stream": step.stream, "text": text})
+                shown: dict[str, Any] = {"number": step.number, **common, "stream": step.stream, "text": text}
+                if step.stream in (FILE_READ, FILE_WRITTEN):
+                    shown["base64"] = base64.b64encode(step.data).decode()
+                self._print({"step": "output", **shown})
 
     def end(self, problems: list[str], note: str, missing: list[Operation]) -> None:
         """How complete the recording is."""
@@ -218,8 +222,8 @@ class Terminal:
         self._write(self._summary(answered), "dim" if answered.complete else "yellow")
 
     def _output(self, shown: Output) -> None:
-        style = {"stdin": "cyan", "stderr": "red"}.get(shown.stream, "")
-        mark = {"stdin": "< ", "stderr": "! "}.get(shown.stream, "  ")
+        style = {"stdin": "cyan", "stderr": "red", FILE_WRITTEN: "cyan"}.get(shown.stream, "")
+        mark = {"stdin": "< ", "stderr": "! ", FILE_READ: "file> ", FILE_WRITTEN: "file< "}.get(shown.stream, "  ")
         lines = shown.data.decode("utf-8", "backslashreplace").replace("\r\n", "\n").splitlines()
         for line in lines[:_MAX_LINES]:
             self._write(line, style, indent=f"  {mark}")

@@ -350,11 +350,25 @@ class RecordLevel(StrEnum):
     to a session, `full` in one of them holds."""
 
 
+class RecordFiles(StrEnum):
+    """How files that pass over SFTP and SCP are recorded."""
+
+    DIGEST = "digest"
+    """By size and SHA-256."""
+    CONTENT = "content"
+    """Their content as well, as the detectors mask it. Where several policies apply to a session, `content` in one of
+    them holds, up to the largest of their limits."""
+
+
 class Record(Model):
     """What is recorded, and for how long it is kept."""
 
     level: Annotated[RecordLevel, Field(strict=False)] = RecordLevel.FULL
     """How much is recorded."""
+    files: Annotated[RecordFiles, Field(strict=False)] = RecordFiles.DIGEST
+    """How files that pass over SFTP and SCP are recorded."""
+    files_up_to: Annotated[int, Field(ge=1, le=1 << 30)] = 1024 * 1024
+    """With `files: content`: bytes of each file; the rest is by digest alone, and the recording says so."""
     keep: Duration = "90d"
     """How long it is kept."""
 

@@ -21,6 +21,8 @@ class Record:
 
     level: RecordLevel
     keep: float
+    files_up_to: int = 0
+    """Bytes of each file's content; 0: by digest alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -284,7 +284,9 @@ def _untraceable(policies: Iterable[Policy]) -> set[str]:
 
 
 def _recorded(policy: TargetPolicy) -> set[str]:
-    return {f"{policy.record.level.value}, kept {policy.record.keep / 86400:g} days"}
+    record = policy.record
+    files = f", files up to {record.files_up_to} bytes" if record.files_up_to else ""
+    return {f"{record.level.value}, kept {record.keep / 86400:g} days{files}"}
 
 
 def _content(policy: Policy) -> str:

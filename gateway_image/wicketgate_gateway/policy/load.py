@@ -12,7 +12,7 @@ from wicketgate_gateway.contract.checks import operation_problems
 from wicketgate_gateway.contract.errors import DocumentError, Problem
 from wicketgate_gateway.contract.gateway import GatewayTarget
 from wicketgate_gateway.contract.identity import Principal, PrincipalKind
-from wicketgate_gateway.contract.policy import Bundle, BundledPolicy, RecordLevel, Untraceable
+from wicketgate_gateway.contract.policy import Bundle, BundledPolicy, RecordFiles, RecordLevel, Untraceable
 from wicketgate_gateway.contract.values import seconds
 from wicketgate_gateway.masking.masks import Masks
 from wicketgate_gateway.policy.api_operations import Operations
@@ -91,7 +91,11 @@ class PolicySet:
             [policy.policy for policy in policies],
             [rule for policy in policies for rule in self._rules[policy.policy]],
             masks,
-            Record(_level(policies), max(seconds(policy.record.keep) for policy in policies)),
+            Record(
+                _level(policies),
+                max(seconds(policy.record.keep) for policy in policies),
+                max(_files_up_to(policy) for policy in policies),
+            ),
             Subject(bot.name if bot else "", tuple(sorted(names)), target_name, target.labels),
             self.digest,
             cache=cache,
@@ -114,6 +118,10 @@ class PolicySet:
             compiled = Masks(masks, denies_untraceable=denies) if masks else None
             found = self._shared[key] = (compiled, VerdictCache())
         return found
+
+
+def _files_up_to(policy: BundledPolicy) -> int:
+    return policy.record.files_up_to if policy.record.files is RecordFiles.CONTENT else 0
 
 
 def _level(policies: list[BundledPolicy]) -> RecordLevel:

@@ -43,6 +43,18 @@ class Exec:
 
 
 @dataclass(frozen=True, slots=True)
+class Copy:
+    """What `scp -O` asks the other side to run: stands for the right to ask for any file operation at all, since it is
+    not run, but done by SFTP."""
+
+    words: tuple[str, ...]
+    kind = "scp"
+
+    def __str__(self) -> str:
+        return shown(" ".join(self.words))
+
+
+@dataclass(frozen=True, slots=True)
 class ScriptText:
     """A text that is more than a plain command; without `exact` no rule can allow it."""
 
@@ -126,7 +138,7 @@ class Variable:
         return f"env {shown(f'{self.name}={self.value}')}"
 
 
-SshPoint: TypeAlias = Exec | ScriptText | File | Shell | Pty | Forward | Subsystem | Variable
+SshPoint: TypeAlias = Exec | Copy | ScriptText | File | Shell | Pty | Forward | Subsystem | Variable
 
 
 def shown(text: str) -> str:
@@ -250,7 +262,7 @@ class SshRule:
                 return point.exact and any(pattern.fullmatch(point.text) for pattern in self._scripts)
             case File():
                 return point.operation in self._covered and any(pattern.matches(point) for pattern in self._paths)
-            case Subsystem(name="sftp"):
+            case Subsystem(name="sftp") | Copy():
                 return bool(self._paths)
             case Variable():
                 return any(pattern.matches(point, certain=True) for pattern in self._env)
@@ -260,7 +272,7 @@ class SshRule:
     def meets(self, point: Any) -> bool:
         """See `compile.PointTerms`."""
         match point:
-            case Exec():
+            case Exec() | Copy():
                 return any(pattern.matches(point.words) for pattern in self._commands)
             case ScriptText():
                 return any(pattern.fullmatch(point.text) for pattern in self._scripts) or any(
@@ -299,7 +311,7 @@ def values(
 ) -> dict[str, Any]:
     """The variables of conditions for an operation with these points."""
     found = list(points)
-    words = next((point.words for point in found if isinstance(point, Exec)), ())
+    words = next((point.words for point in found if isinstance(point, Exec | Copy)), ())
     return {
         "op.command": command,
         "op.argv": list(words),

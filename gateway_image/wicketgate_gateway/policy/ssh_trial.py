@@ -3,6 +3,7 @@
     uname -a                                a command, as `ssh host uname -a` sends it
     env:LANG=C uname -a                     with a variable; `pty: top` with a terminal
     shell                                   an interactive shell
+    scp -t /srv/app                         what `scp -O` has the host run: whether it may ask for files at all
     subsystem netconf
     forward db.internal:5432
     sftp read /srv/app/x                    several with `; ` between: `sftp rename /a; sftp write /b`
@@ -18,6 +19,7 @@ from wicketgate_gateway.contract.ssh import FileOperation
 from wicketgate_gateway.contract.verdict import Verdict
 from wicketgate_gateway.policy.engine import TargetPolicy
 from wicketgate_gateway.policy.ssh import (
+    Copy,
     Exec,
     File,
     Forward,
@@ -29,7 +31,7 @@ from wicketgate_gateway.policy.ssh import (
     Variable,
     values,
 )
-from wicketgate_gateway.wire.ssh import words
+from wicketgate_gateway.wire.ssh import scp, words
 
 HOME = "/home/account"
 """Whose `~` rules mean here, where there is no target."""
@@ -61,6 +63,9 @@ def points_of(text: str, recorded: Sequence[str] = ()) -> tuple[list[SshPoint], 
         else:
             name, _, value = first.removeprefix("env:").partition("=")
             more.append(Variable(name, value))
+    copying = None if more else scp.copying(text)
+    if copying is not None:
+        return [Copy(copying.words)], text
     found = words.read(text.encode("utf-8", "surrogatepass"))
     if isinstance(found, words.Command):
         return [Exec(found.words), *more], text

@@ -31,6 +31,8 @@ from wicketgate_gateway.wire.postgres.messages import (
 )
 
 DEFAULT_ROWS = 20
+FILE_READ, FILE_WRITTEN = "file read", "file written"
+"""Streams of an `Output` that is a file's content, and was on no terminal."""
 _MATCH_WITHIN = 200
 _MATCH_PREFIX = 8
 _MAX_TEXT = 1024 * 1024
@@ -84,6 +86,16 @@ class Note:
 
 
 @dataclass(slots=True)
+class Resized(Note):
+    """The terminal of an operation has a size from here on."""
+
+    number: int = 0
+    """Of the `Asked` that it belongs to."""
+    columns: int = 0
+    rows: int = 0
+
+
+@dataclass(slots=True)
 class Output:
     """Bytes that passed on a channel of an SSH session, as the client sent or saw them."""
 
@@ -91,7 +103,7 @@ class Output:
     """Of the `Asked` that they belong to."""
     time: int
     stream: str
-    """`stdin`, `stdout` or `stderr`."""
+    """`stdin`, `stdout`, `stderr`, `file read`, `file written`, …"""
     data: bytes
     pty: bool = False
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from wicketgate_gateway.audit.events import Operation
 from wicketgate_gateway.recording.blocks import CLIENT, Record
-from wicketgate_gateway.recording.replay import Answered, Asked, Note, Output, Step
+from wicketgate_gateway.recording.replay import FILE_READ, FILE_WRITTEN, Answered, Asked, Note, Output, Resized, Step
 from wicketgate_gateway.wire.ssh import channel as frames
 from wicketgate_gateway.wire.ssh.channel import FrameDecoder, FrameError, Kind
 
@@ -44,6 +44,8 @@ class SshConversation:
         self._passed: list[Operation] = []
         self._channels: dict[int, _Channel] = {}
         self._number = 0
+        self._opened: dict[int, int] = {}
+        """Numbers of steps that opened files, by the audit's numbers of the operations."""
 
     def feed(self, record: Record) -> Iterator[Step]:
         """The steps in a record: a whole number of pieces."""
@@ -80,16 +82,26 @@ class SshConversation:
                 begun = _document(payload)
                 channel.pty = bool(begun.get("pty"))
                 yield self._ask(channel, time, _text(begun))
+                size = begun.get("size")
+                if channel.pty and isinstance(size, list) and len(size) > 1:
+                    yield _resized(channel, time, int(size[0]), int(size[1]))
             case Kind.NOTE:
                 note = _document(payload)
                 if "asked" in note:
-                    yield self._ask(channel, time, str(note["asked"]))
+                    asked = self._ask(channel, time, str(note["asked"]))
+                    self._opened[note.get("seq", 0)] = asked.number
+                    yield asked
                     channel.ended = True
                 else:
                     yield Note(time, _said(note))
             case Kind.STDIN | Kind.STDOUT | Kind.STDERR:
                 asked = channel.asked.number if channel.asked is not None else 0
                 yield Output(asked, time, _STREAMS[Kind(kind)], payload, pty=channel.pty)
+            case Kind.FILE:
+                seq, written, piece = frames.file_piece(payload)
+                yield Output(self._opened.get(seq, 0), time, FILE_WRITTEN if written else FILE_READ, piece)
+            case Kind.WINDOW:
+                yield _resized(channel, time, *frames.window_size(payload)[:2])
             case Kind.EXIT | Kind.EXIT_SIGNAL:
                 status = str(frames.number(payload)) if kind == Kind.EXIT else payload.decode("ascii", "replace")
                 asked = channel.asked
@@ -118,6 +130,11 @@ class SshConversation:
         return None
 
 
+def _resized(channel: _Channel, time: int, columns: int, rows: int) -> Resized:
+    number = channel.asked.number if channel.asked is not None else 0
+    return Resized(time, f"the terminal is {columns} by {rows}", number, columns, rows)
+
+
 def _document(payload: bytes) -> dict[str, Any]:
     try:
         found = json.loads(payload)
@@ -139,4 +156,7 @@ def _said(note: dict[str, Any]) -> str:
         if isinstance(found, dict):
             order = "" if found.get("inOrder") else " (not in order)"
             parts.append(f"{what} {found.get('bytes')} bytes, sha256 {found.get('sha256')}{order}")
+            content = found.get("content")
+            if isinstance(content, dict) and content.get("left"):
+                parts.append(f"its content is on record in part: {content['left']}")
     return "; ".join(parts)

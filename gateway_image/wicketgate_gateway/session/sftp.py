@@ -7,19 +7,21 @@ a link in place between the two; so a file that was opened is resolved once more
 catches that for what is read. Requests on a handle pass without a decision: a handle only exists for what was allowed,
 and only for reading or for writing. Ids are ours towards the target, so that its answers are told apart.
 
-What is read and written is on record by size and SHA-256 in order of the requests; the requests themselves are recorded
-as JSON. A held request waits, and those behind it. What is held cannot be written to (nobody sees the content before it
-is there): such a rule denies.
+What is read and written is on record by size and SHA-256 in order of the requests, and by content where the policy says
+so (`session/sftp_files.py`); the requests themselves are recorded as JSON. A held request waits, and those behind it.
+Where writing is held, the content is gathered here first, and shown to people when the client closes the file
+(`session/sftp_held.py`); then it goes out whole.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import time
 from collections import deque
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -27,16 +29,21 @@ import structlog
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.ssh import FileOperation
 from wicketgate_gateway.contract.verdict import Effect, Verdict
+from wicketgate_gateway.masking.redactor import Redactor
 from wicketgate_gateway.policy.ssh import File
-from wicketgate_gateway.session import ssh_holding
+from wicketgate_gateway.session import sftp_held, ssh_holding
 from wicketgate_gateway.session.holds import Hold
 from wicketgate_gateway.session.session import SessionOverError
+from wicketgate_gateway.session.sftp_files import Content, Handle
+from wicketgate_gateway.session.sftp_held import Asking, HeldFile
+from wicketgate_gateway.session.sftp_paths import READ, Paths, SftpDeniedError
 from wicketgate_gateway.wire.ssh import channel as frames
 from wicketgate_gateway.wire.ssh import sftp
 from wicketgate_gateway.wire.ssh.channel import Kind
 from wicketgate_gateway.wire.ssh.sftp import PacketDecoder, Request, SftpError, Type
 
 if TYPE_CHECKING:
+    from wicketgate_gateway.audit.events import Operation
     from wicketgate_gateway.session.ssh import SshSession
     from wicketgate_gateway.session.ssh_channel import Channel
 
@@ -44,43 +51,9 @@ MAX_QUEUE_BYTES = 256 * 1024
 MAX_HANDLES = 256
 MAX_PENDING = 4096
 ANSWER_SECONDS = 30.0
-READ, WRITE = FileOperation.READ, FileOperation.WRITE
 _BY_HANDLE = frozenset({Type.CLOSE, Type.READ, Type.WRITE, Type.FSTAT, Type.READDIR})
 
 log = structlog.get_logger("wicketgate.ssh")
-
-
-@dataclass(slots=True)
-class Counted:
-    """What passed of a file in one direction, and its digest in the order of the requests."""
-
-    size: int = 0
-    ordered: bool = True
-    digest: Any = field(default_factory=hashlib.sha256)
-
-    def add(self, offset: int, data: bytes | memoryview) -> None:
-        """The next piece."""
-        if offset != self.size:
-            self.ordered = False
-        self.size += len(data)
-        self.digest.update(data)
-
-    def document(self) -> dict[str, Any]:
-        """For the recording."""
-        return {"bytes": self.size, "sha256": self.digest.hexdigest(), "inOrder": self.ordered}
-
-
-@dataclass(slots=True)
-class Handle:
-    """An open file or folder."""
-
-    path: str
-    seq: int
-    started: int
-    reads: bool
-    writes: bool
-    read: Counted = field(default_factory=Counted)
-    written: Counted = field(default_factory=Counted)
 
 
 @dataclass(slots=True)
@@ -91,14 +64,6 @@ class Pending:
     handle: Handle | None = None
     offset: int = 0
     answer: asyncio.Future[tuple[int, bytes]] | None = None
-
-
-class SftpDeniedError(Exception):
-    """The request is not passed on."""
-
-    def __init__(self, reason: str, code: int = sftp.PERMISSION_DENIED) -> None:
-        super().__init__(reason)
-        self.code = code
 
 
 class SftpChannel:
@@ -114,10 +79,16 @@ class SftpChannel:
         self._working: asyncio.Task[None] | None = None
         self._pending: dict[int, Pending] = {}
         self._handles: dict[bytes, Handle] = {}
+        self._held_files: dict[bytes, HeldFile] = {}
+        """Files of a held write: their content is gathered, and shown when they are closed."""
         self._number = 0
         self._greeted = False
-        self._home: str | None = None
+        self._paths = Paths(self._real)
         self._input_ended = False
+        self.reply: Callable[[bytes], None] = self._to_client
+        """Takes the packets for the client."""
+        self.denied = self.pending = False
+        """Whether something was denied; whether something waits for approval."""
 
     def begin(self) -> None:
         """The target's subsystem is open."""
@@ -149,7 +120,7 @@ class SftpChannel:
             return
         if kind == Type.INIT:
             raise SftpError("the client began twice")
-        if self._working is None and kind in _BY_HANDLE:
+        if self._working is None and kind in _BY_HANDLE and not self._held_files:
             self._by_handle(sftp.read_request(kind, payload))
             return
         self._queue.append((kind, payload))
@@ -167,7 +138,7 @@ class SftpChannel:
                     self._channel.withhold = False
                     self._channel.credit()
                 request = sftp.read_request(kind, payload)
-                if kind in _BY_HANDLE:
+                if kind in _BY_HANDLE and request.handle not in self._held_files:
                     self._by_handle(request)
                 else:
                     await self._one(request)
@@ -186,14 +157,16 @@ class SftpChannel:
         try:
             await self._decided(request)
         except SftpDeniedError as denied:
+            if denied.answered:
+                return
             if str(denied):
-                self._tell(f"denied: {denied}")
-            self._answer(sftp.status(request.id, denied.code, str(denied) or "Permission denied"))
+                self.tell(f"denied: {denied}")
+            self.answer(sftp.status(request.id, denied.code, str(denied) or "Permission denied"))
         except WicketgateError as error:
             if isinstance(error, SessionOverError):
                 raise
-            self._tell(str(error))
-            self._answer(sftp.status(request.id, sftp.FAILURE, str(error)))
+            self.tell(str(error))
+            self.answer(sftp.status(request.id, sftp.FAILURE, str(error)))
 
     # Requests on handles.
 
@@ -201,36 +174,40 @@ class SftpChannel:
         handle = self._handles.get(request.handle)
         kind = request.type
         if handle is None:
-            self._answer(sftp.status(request.id, sftp.FAILURE, "no such handle"))
+            self.answer(sftp.status(request.id, sftp.FAILURE, "no such handle"))
             return
         if (kind == Type.WRITE and not handle.writes) or (kind in (Type.READ, Type.READDIR) and not handle.reads):
-            self._answer(sftp.status(request.id, sftp.PERMISSION_DENIED, "the handle was not opened for that"))
+            self.answer(sftp.status(request.id, sftp.PERMISSION_DENIED, "the handle was not opened for that"))
             return
         if self._owner.session.recording_trouble() is not None:
-            self._answer(sftp.status(request.id, sftp.FAILURE, "this cannot be recorded"))
+            self.answer(sftp.status(request.id, sftp.FAILURE, "this cannot be recorded"))
             return
         if kind == Type.WRITE:
             handle.written.add(request.offset, request.data)
         elif kind == Type.CLOSE:
             del self._handles[request.handle]
-            self._closed(handle)
+            self.closed(handle)
         self._send(request, Pending(request.id, handle if kind == Type.READ else None, request.offset))
 
-    def _closed(self, handle: Handle, outcome: str = "ok") -> None:
+    def closed(self, handle: Handle, outcome: str = "ok") -> None:
+        """What passed of a file goes on record."""
         note: dict[str, Any] = {"closed": handle.path}
         if handle.read.size:
             note["read"] = handle.read.document()
         if handle.written.size:
             note["written"] = handle.written.document()
-        self._note(note)
+        self.note(note)
         self._owner.finished(handle.seq, handle.started, outcome, rows=handle.read.size + handle.written.size)
 
     # Requests on paths.
 
     async def _decided(self, request: Request) -> None:
         kind, extension = request.type, request.extension
+        if request.handle in self._held_files:
+            await self._on_held_file(request)
+            return
         if not sftp.known(kind, extension):
-            self._answer(sftp.status(request.id, sftp.OP_UNSUPPORTED, "not offered"))
+            self.answer(sftp.status(request.id, sftp.OP_UNSUPPORTED, "not offered"))
             return
         if kind == Type.FSETSTAT or extension in (b"fsync@openssh.com", b"fstatvfs@openssh.com"):
             await self._on_handle(request)
@@ -238,8 +215,8 @@ class SftpChannel:
         if extension == b"limits@openssh.com":
             self._send(request, Pending(request.id))
             return
-        home = await self._home_path()
-        paths, operations = await self._places(request)
+        home = await self._paths.home()
+        paths, operations = await self._paths.places(request)
         files = [File(operation, path, home) for operation, path in operations]
         free = kind == Type.REALPATH and paths[0] == home
         seq = 0
@@ -250,120 +227,20 @@ class SftpChannel:
             await self._opened(request, encoded[0], paths[0], seq)
             return
         started = time.time_ns()
-        code, payload = await self._ask(sftp.write_request(request, self._next(), encoded))
+        code, payload = await self.ask(sftp.write_request(request, self.next_number(), encoded))
         if seq:
             failed = code == Type.STATUS and sftp.read_status(payload) != sftp.OK
             self._owner.finished(seq, started, "error" if failed else "ok")
-        self._answer(sftp.packet(code, request.id, payload[4:]))
+        self.answer(sftp.packet(code, request.id, payload[4:]))
 
     async def _on_handle(self, request: Request) -> None:
         handle = self._handles.get(request.handle)
         if handle is None:
             raise SftpDeniedError("no such handle", sftp.FAILURE)
         if request.type == Type.FSETSTAT and not (handle.writes and sftp.plain_attributes(request.attributes)):
-            file = File(FileOperation.ATTRIBUTES, handle.path, await self._home_path())
+            file = File(FileOperation.ATTRIBUTES, handle.path, await self._paths.home())
             await self._allow([file], request, [handle.path])
         self._send(request, Pending(request.id))
-
-    async def _places(self, request: Request) -> tuple[list[str], list[tuple[FileOperation, str]]]:
-        """The request's paths as they are once links are resolved, and what is done to each."""
-        kind, extension = request.type, request.extension
-        first = request.paths[0]
-        match kind:
-            case Type.OPEN:
-                if request.flags & ~sftp.KNOWN_FLAGS or not request.flags & (sftp.READ_FLAG | sftp.WRITE_FLAG):
-                    raise SftpDeniedError("it is opened in a way that is not known", sftp.BAD_MESSAGE)
-                path = await self._resolve(first)
-                changes = request.flags & ~sftp.READ_FLAG
-                reads = request.flags & sftp.READ_FLAG
-                special = changes and not sftp.plain_attributes(request.attributes)
-                found = [(READ, path)] * bool(reads) + [(WRITE, path)] * bool(changes)
-                return [path], found + [(FileOperation.ATTRIBUTES, path)] * bool(special)
-            case Type.OPENDIR | Type.STAT | Type.REALPATH:
-                path = await self._resolve(first)
-                return [path], [(READ, path)]
-            case Type.LSTAT | Type.READLINK:
-                path = await self._resolve(first, follow=False)
-                return [path], [(READ, path)]
-            case Type.MKDIR:
-                path = await self._resolve(first, follow=False)
-                special = not sftp.plain_attributes(request.attributes)
-                return [path], [(WRITE, path)] + [(FileOperation.ATTRIBUTES, path)] * special
-            case Type.REMOVE | Type.RMDIR:
-                path = await self._resolve(first, follow=False)
-                return [path], [(FileOperation.REMOVE, path)]
-            case Type.SETSTAT:
-                path = await self._resolve(first)
-                return [path], [(FileOperation.ATTRIBUTES, path)]
-            case Type.RENAME:
-                return await self._renamed(request)
-            case Type.SYMLINK:
-                return await self._linked(request)
-            case _:
-                pass
-        match extension:
-            case b"posix-rename@openssh.com":
-                return await self._renamed(request)
-            case b"hardlink@openssh.com":
-                # Another name for a file is a way around every rule on the first one.
-                old, new = await self._resolve(first, follow=False), await self._resolve(request.paths[1], follow=False)
-                link = FileOperation.LINK
-                return [old, new], [(link, old), (READ, old), (WRITE, old), (link, new)]
-            case b"lsetstat@openssh.com":
-                path = await self._resolve(first, follow=False)
-                return [path], [(FileOperation.ATTRIBUTES, path)]
-            case b"expand-path@openssh.com":
-                if first != b"~" and not first.startswith((b"~/", b"/")) and first.startswith(b"~"):
-                    raise SftpDeniedError("other accounts' homes are not looked up")
-                home = await self._home_path()
-                path = await self._resolve(home.encode() + first[1:] if first.startswith(b"~") else first)
-                return [path], [(READ, path)]
-            case _:
-                path = await self._resolve(first)
-                return [path], [(READ, path)]
-
-    async def _renamed(self, request: Request) -> tuple[list[str], list[tuple[FileOperation, str]]]:
-        old = await self._resolve(request.paths[0], follow=False)
-        new = await self._resolve(request.paths[1], follow=False)
-        return [old, new], [(FileOperation.RENAME, old), (WRITE, new)]
-
-    async def _linked(self, request: Request) -> tuple[list[str], list[tuple[FileOperation, str]]]:
-        # OpenSSH's server takes the link's target first (its PROTOCOL, 4.1). The target stays as it was given, but
-        # what it leads to from the link's folder must be covered, too.
-        target, link = request.paths
-        path = await self._resolve(link, follow=False)
-        folder = path.rpartition("/")[0]
-        leads = await self._resolve(target if target.startswith(b"/") else f"{folder}/".encode() + target)
-        kind = FileOperation.LINK
-        return [_text(target), path], [(kind, path), (kind, leads), (READ, leads)]
-
-    async def _resolve(self, raw: bytes, *, follow: bool = True) -> str:
-        """The absolute path without links that a path leads to; with `follow=False` its last part is not followed."""
-        text = _text(raw)
-        last = ""
-        if not follow:
-            parent, _, last = text.rstrip("/").rpartition("/")
-            if last in ("", ".", ".."):
-                last = ""
-            else:
-                absolute = text.startswith("/")
-                text = parent or ("/" if absolute else ".")
-        code, payload = await self._ask(sftp.realpath(self._next(), text.encode()))
-        if code != Type.NAME:
-            # Not there, or not to be seen: the same answer for both.
-            raise SftpDeniedError("", sftp.NO_SUCH_FILE)
-        found = _text(sftp.read_name(payload))
-        parts = found.split("/")
-        if not found.startswith("/") or any(part in ("", ".", "..") for part in parts[1:] if found != "/"):
-            raise SftpError("the server gave a path that is not resolved")
-        if not last:
-            return found
-        return f"/{last}" if found == "/" else f"{found}/{last}"
-
-    async def _home_path(self) -> str:
-        if self._home is None:
-            self._home = await self._resolve(b".")
-        return self._home
 
     async def _allow(self, files: list[File], request: Request, paths: list[str]) -> int:
         """The operation's number once it may go out and is on record. Raises SftpDeniedError, WicketgateError."""
@@ -384,48 +261,119 @@ class SftpChannel:
             return await self._held(files, text, request, paths, verdict)
         event = owner.operation(verdict, text, files)
         await owner.journalled([event])
-        self._note({"asked": text, "verdict": verdict.effect.value, "rule": verdict.rule, "seq": event.seq})
+        self.note({"asked": text, "verdict": verdict.effect.value, "rule": verdict.rule, "seq": event.seq})
         if verdict.effect is not Effect.ALLOW:
+            self.denied = True
             raise SftpDeniedError(verdict.reason)
         return event.seq
 
     async def _held(self, files: list[File], text: str, request: Request, paths: list[str], verdict: Verdict) -> int:
-        owner = self._owner
-        if request.type == Type.OPEN and request.flags & sftp.WRITE_FLAG:
-            result: Any = ssh_holding.refused(
-                verdict,
-                "hold-not-showable",
-                "what would be written is not known before it is there, so nobody can approve it",
-                "ask the policy's owner to allow or deny writing here",
-            )
-        else:
-            facts = {
-                "kind": "sftp",
-                "request": request.extension.decode() or Type(request.type).name.lower(),
-                "paths": json.dumps(paths, ensure_ascii=False),
-                "attributes": request.attributes.hex(),
-                "flags": str(request.flags),
-            }
-            result = await ssh_holding.ask(
-                owner.session, text, facts, b"", "", verdict, tell=self._tell, begun=self._begun
-            )
-            if isinstance(result, ssh_holding.Approved):
-                again = owner.decide(files, text)
-                if not self._channel.over and result.still(again, owner.session, text, facts, b""):
-                    event = owner.operation(result.verdict(verdict), text, files)
-                    try:
-                        await owner.journalled([event])
-                    except BaseException:
-                        result.hold.not_sent()
-                        raise
-                    result.hold.sent()
+        if request.type == Type.OPEN and request.flags & ~sftp.READ_FLAG:
+            return self._gather(files, text, request, paths, verdict)
+        facts = sftp_held.facts(request, paths)
+        if request.type in (Type.REMOVE, Type.RMDIR, Type.RENAME, Type.SETSTAT) or request.extension:
+            facts["is"] = await self._described(paths[0])
+        _, event = await self._approved(Asking(files, text, facts, verdict))
+        return event.seq
+
+    async def _approved(self, asking: Asking) -> tuple[Hold, Operation]:
+        """The hold, once it is approved, and the event on record. Raises SftpDeniedError, WicketgateError."""
+        owner, files, text, verdict = self._owner, asking.files, asking.text, asking.verdict
+        result = await ssh_holding.ask(
+            owner.session, text, asking.facts, asking.content, "", verdict,
+            tell=self.tell, begun=self._begun, label=sftp_held.CONTENT,
+        )  # fmt: skip
+        if isinstance(result, ssh_holding.Approved):
+            again = owner.decide(files, text)
+            if not self._channel.over and result.still(
+                again, owner.session, text, asking.facts, asking.content, sftp_held.CONTENT
+            ):
+                event = owner.operation(result.verdict(verdict), text, files)
+                try:
+                    await owner.journalled([event])
+                except BaseException:
+                    result.hold.not_sent()
+                    raise
+                result.hold.sent()
+                if not asking.content_follows:
                     result.hold.finished("ok")
-                    self._note({"asked": text, "verdict": "hold-approved", "rule": verdict.rule, "seq": event.seq})
-                    return event.seq
-                result.hold.abandon()
-                result = ssh_holding.refused(verdict, "hold-void", "the policy changed while it was approved", "")
+                self.note({"asked": text, "verdict": "hold-approved", "rule": verdict.rule, "seq": event.seq})
+                return result.hold, event
+            result.hold.abandon()
+            result = ssh_holding.refused(verdict, "hold-void", "the policy changed while it was approved", "")
         await owner.journalled([owner.operation(result, text, files)])
-        raise SftpDeniedError(f"{result.reason}; {result.remedy}" if result.remedy else result.reason)
+        raise self._refusal(result)
+
+    def _refusal(self, result: Verdict) -> SftpDeniedError:
+        if result.code in ("hold-denied", "killed", "hold-not-showable"):
+            self.denied = True
+        else:
+            self.pending = True
+        return SftpDeniedError(f"{result.reason}; {result.remedy}" if result.remedy else result.reason)
+
+    async def _described(self, path: str) -> str:
+        """What a path is, for people, bound to the approval."""
+        self.next_number()
+        code, payload = await self.ask(sftp.packet(Type.LSTAT, self._number, sftp.string(path.encode())))
+        return sftp_held.described(sftp.read_attributes(payload[4:])) if code == Type.ATTRS else "not there"
+
+    # Files whose writing is held.
+
+    def _gather(self, files: list[File], text: str, request: Request, paths: list[str], verdict: Verdict) -> int:
+        """Gives the client a handle of ours, if what it opens will be all of the file. Raises SftpDeniedError."""
+        whole = request.flags & sftp.WRITE_FLAG and request.flags & (sftp.TRUNCATE_FLAG | sftp.EXCLUSIVE_FLAG)
+        if not whole or request.flags & (sftp.READ_FLAG | sftp.APPEND_FLAG) or len(self._held_files) >= MAX_HANDLES:
+            self.denied = True
+            raise SftpDeniedError(
+                "a change within a file cannot be shown whole, so nobody can approve it: write it anew"
+            )
+        number = self.next_number()
+        handle = b"wicketgate-held-%d" % number
+        self._held_files[handle] = HeldFile(request, paths[0], files, text, verdict)
+        self.answer(sftp.packet(Type.HANDLE, request.id, sftp.string(handle)))
+        raise SftpDeniedError("", answered=True)
+
+    async def _on_held_file(self, request: Request) -> None:
+        held = self._held_files[request.handle]
+        if request.type != Type.CLOSE:
+            self.answer(held.take(request))
+            return
+        del self._held_files[request.handle]
+        if held.refused:
+            result = ssh_holding.refused(held.verdict, "hold-not-showable", held.refused, held.remedy)
+            await self._owner.journalled([self._owner.operation(result, held.text, held.files)])
+            raise self._refusal(result)
+        asking = Asking(held.files, held.text, held.facts(), held.verdict, bytes(held.content), content_follows=True)
+        hold, event = await self._approved(asking)
+        outcome = "error"
+        try:
+            outcome = await self._write_out(held, event.seq)
+        finally:
+            hold.finished(outcome)
+        self.answer(sftp.status(request.id, sftp.OK))
+
+    async def _write_out(self, held: HeldFile, seq: int) -> str:
+        """The approved content goes to the target, whole. Raises SftpDeniedError."""
+        started = time.time_ns()
+        code, payload = await self.ask(sftp.write_request(held.opening, self.next_number(), (held.path.encode(),)))
+        if code != Type.HANDLE:
+            self._owner.finished(seq, started, "error")
+            raise SftpDeniedError(sftp.read_message(payload) or "it cannot be opened", sftp.read_status(payload))
+        handle = Handle(held.path, seq, started, reads=False, writes=True)
+        self._keep_content(held.opening, handle)
+        outcome = "error"
+        try:
+            if await self._paths.resolve(held.path.encode()) != held.path:
+                raise SftpDeniedError(f"`{held.path}` became a link while it was opened")
+            for packet in held.packets(sftp.read_handle(payload), self.next_number, handle.written):
+                code, answer = await self.ask(packet)
+                if code != Type.STATUS or sftp.read_status(answer) != sftp.OK:
+                    raise SftpDeniedError(sftp.read_message(answer) or "it cannot be written", sftp.FAILURE)
+            outcome = "ok"
+        finally:
+            self._send(Request(Type.CLOSE, 0, handle=sftp.read_handle(payload)), Pending(answer=_unheard()))
+            self.closed(handle, outcome)
+        return outcome
 
     def _begun(self, hold: Hold) -> None:
         self._channel.on_cut = hold.abandon
@@ -434,10 +382,10 @@ class SftpChannel:
         if len(self._handles) >= MAX_HANDLES:
             raise SftpDeniedError("too many files are open", sftp.FAILURE)
         started = time.time_ns()
-        code, payload = await self._ask(sftp.write_request(request, self._next(), (encoded,)))
+        code, payload = await self.ask(sftp.write_request(request, self.next_number(), (encoded,)))
         if code != Type.HANDLE:
             self._owner.finished(seq, started, "error")
-            self._answer(sftp.packet(code, request.id, payload[4:]))
+            self.answer(sftp.packet(code, request.id, payload[4:]))
             return
         raw = sftp.read_handle(payload)
         if raw in self._handles:
@@ -449,25 +397,42 @@ class SftpChannel:
             reads=request.type == Type.OPENDIR or bool(request.flags & sftp.READ_FLAG),
             writes=request.type == Type.OPEN and bool(request.flags & sftp.WRITE_FLAG),
         )
+        self._keep_content(request, handle)
         try:
-            now = await self._resolve(encoded)
+            now = await self._paths.resolve(encoded)
         except SftpDeniedError:
             now = ""
         if now != path:
             close = replace(request, type=Type.CLOSE, handle=raw)
-            self._send(close, Pending(answer=asyncio.get_running_loop().create_future()))
-            self._closed(handle, "cancelled")
+            self._send(close, Pending(answer=_unheard()))
+            self.closed(handle, "cancelled")
             raise SftpDeniedError(f"`{path}` became a link while it was opened")
         self._handles[raw] = handle
-        self._answer(sftp.packet(Type.HANDLE, request.id, payload[4:]))
+        self.answer(sftp.packet(Type.HANDLE, request.id, payload[4:]))
+
+    def _keep_content(self, request: Request, handle: Handle) -> None:
+        """What passes of the file goes into the recording, if the policy says so."""
+        session = self._owner.session
+        limit = session.policy.record.files_up_to
+        if request.type != Type.OPEN or not limit or session.recording is None:
+            return
+        for counted, written in ((handle.read, False), (handle.written, True)):
+            if written or session.recording.answers:
+                mask = None if session.detecting is None else Redactor(session.detecting)
+                record = partial(self._channel.record, client=written)
+                counted.content = Content(handle.seq, written=written, limit=limit, mask=mask, record=record)
 
     # The target.
 
-    def _next(self) -> int:
+    def next_number(self) -> int:
+        """The id of our next request."""
         self._number = (self._number + 1) & 0xFFFFFFFF
         return self._number
 
-    async def _ask(self, packet: bytes) -> tuple[int, bytes]:
+    async def _real(self, path: bytes) -> tuple[int, bytes]:
+        return await self.ask(sftp.realpath(self.next_number(), path))
+
+    async def ask(self, packet: bytes) -> tuple[int, bytes]:
         """A request of ours, and its answer's type and payload. The packet's id is the number given last."""
         future: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
         self._pending[self._number] = Pending(answer=future)
@@ -478,7 +443,7 @@ class SftpChannel:
     def _send(self, request: Request, pending: Pending) -> None:
         if len(self._pending) >= MAX_PENDING:
             raise SftpError("too many requests without an answer")
-        number = self._next()
+        number = self.next_number()
         self._pending[number] = pending
         self._channel.to_target(sftp.write_request(request, number))
 
@@ -494,7 +459,7 @@ class SftpChannel:
 
     def _answered(self, code: int, body: bytes) -> None:
         if code == Type.VERSION:
-            self._answer(sftp.version(body))
+            self.answer(sftp.version(body))
             return
         pending = self._pending.pop(sftp.read_id(body), None)
         if pending is None:
@@ -506,10 +471,14 @@ class SftpChannel:
         if code == Type.DATA and pending.handle is not None:
             sftp.data_length(body)
             pending.handle.read.add(pending.offset, memoryview(body)[8:])
-        self._answer(sftp.packet(code, pending.id, body[4:]))
+        self.answer(sftp.packet(code, pending.id, body[4:]))
 
-    def _answer(self, packet: bytes) -> None:
-        """To the client; on record are the notes, not the packets."""
+    def answer(self, packet: bytes) -> None:
+        """Give the client a packet."""
+        self.reply(packet)
+
+    def _to_client(self, packet: bytes) -> None:
+        """On record are the notes, not the packets."""
         self._channel.unrecorded(frames.data_frames(Kind.STDOUT, packet))
 
     # Ends.
@@ -518,9 +487,15 @@ class SftpChannel:
         """The channel is over."""
         if self._working is not None:
             self._working.cancel()
+        held, self._held_files = self._held_files, {}
+        for file in held.values():
+            gone = ssh_holding.refused(
+                file.verdict, "hold-not-showable", "the client went before the file was closed", ""
+            )
+            self._owner.session.gate.notices.add([self._owner.operation(gone, file.text, file.files)])
         handles, self._handles = self._handles, {}
         for handle in handles.values():
-            self._closed(handle, "lost")
+            self.closed(handle, "lost")
         for pending in self._pending.values():
             if pending.answer is not None:
                 pending.answer.cancel()
@@ -530,25 +505,21 @@ class SftpChannel:
             self._channel.end_of_input()
 
     def _broken(self, why: str) -> None:
-        self._tell(f"the SFTP session ends: {why}")
+        self.tell(f"the SFTP session ends: {why}")
         self._channel.fail()
 
-    def _tell(self, text: str) -> None:
+    def tell(self, text: str) -> None:
+        """A line on the client's standard error."""
         # Clients show standard error, and most of them not the text of a status.
         self._channel.say(text)
 
-    def _note(self, note: dict[str, Any]) -> None:
+    def note(self, note: dict[str, Any]) -> None:
+        """Put something on record."""
         data = json.dumps(note, ensure_ascii=False).encode()
-        self._channel.record(frames.frame(Kind.NOTE, data[: frames.MAX_SMALL]), client=False)
+        # As the client's: what it asked for is on record also where answers are not.
+        self._channel.record(frames.frame(Kind.NOTE, data[: frames.MAX_SMALL]), client=True)
 
 
-def _text(raw: bytes) -> str:
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        raise SftpDeniedError("the path is not UTF-8") from None
-    if "\0" in text:
-        raise SftpDeniedError("the path holds a NUL")
-    if not text:
-        return "."
-    return text
+def _unheard() -> asyncio.Future[tuple[int, bytes]]:
+    """For an answer that nobody waits for."""
+    return asyncio.get_running_loop().create_future()

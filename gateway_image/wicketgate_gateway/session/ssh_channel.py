@@ -21,10 +21,12 @@ import structlog
 
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.verdict import Effect, Verdict
+from wicketgate_gateway.masking.redactor import Redactor
 from wicketgate_gateway.policy.ssh import Subsystem, Variable
 from wicketgate_gateway.session import ssh_holding
 from wicketgate_gateway.session.holds import Hold
 from wicketgate_gateway.session.redacting import IDLE_SECONDS, Redacting, redacting
+from wicketgate_gateway.session.scp import ScpChannel
 from wicketgate_gateway.session.session import SessionOverError
 from wicketgate_gateway.session.sftp import SftpChannel
 from wicketgate_gateway.session.ssh_request import Request, is_legacy_scp, understand
@@ -76,6 +78,8 @@ class Channel:
         self._started = 0
         self._status = ""
         self._masks: Redacting | None = None
+        self._typed: Redactor | None = None
+        """Masks what the client writes, for the recording; the target gets it as it is."""
         self._pty = bool(wanted.pty)
         self._idle: asyncio.TimerHandle | None = None
         self._hold: Hold | None = None
@@ -87,7 +91,17 @@ class Channel:
         self.answers: Callable[[int, bytes], None] | None = None
         """Takes the target's output in place of the client."""
         self.on_cut: Callable[[], None] = _nothing
+        self.on_credit: Callable[[], None] = _nothing
+        """Called when the client may take more."""
+        self.own_status = False
+        """The target's exit status is not the client's."""
         self._sftp: SftpChannel | None = None
+        self._scp: ScpChannel | None = None
+
+    @property
+    def client_writable(self) -> bool:
+        """Whether the client takes more."""
+        return self._client.writable
 
     @property
     def running(self) -> bool:
@@ -105,6 +119,8 @@ class Channel:
             request = understand(self._wanted, self._allowed)
             self.record(frames.frame(Kind.BEGIN, msgspec.json.encode(_begun(request))), client=True)
             verdict = owner.decide(request.points, request.text, request.wanted.env, pty=self._pty)
+            if verdict.effect is Effect.HOLD and request.file_by_file:
+                verdict = self._entered(request, verdict)
             if verdict.effect is Effect.HOLD:
                 await self._held(request, verdict)
             elif verdict.effect is Effect.ALLOW:
@@ -128,6 +144,18 @@ class Channel:
             self.say("this failed inside the gateway")
             self._exit(UNAVAILABLE)
 
+    def _entered(self, request: Request, verdict: Verdict) -> Verdict:
+        """The verdict on entering what is then held file by file."""
+        by_files = self._owner.decide([Subsystem("sftp")], request.text)
+        if request.copying is not None and by_files.effect is Effect.ALLOW:
+            # A rule holds the command itself, whose input nobody can be shown.
+            reason = "what would be copied is not known before it is there, so nobody can approve it as a command"
+            return Verdict(
+                Effect.DENY, verdict.rule, reason, "hold `paths` instead of `commands`", "hold-not-showable",
+                record=verdict.record,
+            )  # fmt: skip
+        return Verdict(Effect.ALLOW, verdict.rule, record=verdict.record)
+
     def _allowed(self, variable: Variable) -> bool:
         return self._owner.decide([variable], str(variable)).effect is not Effect.DENY
 
@@ -136,23 +164,29 @@ class Channel:
         if verdict.remedy:
             self.say(verdict.remedy)
         if is_legacy_scp(request):
-            self.say("this is the legacy protocol of scp; `scp -s` copies by SFTP, which is decided file by file")
+            self.say("`scp -O` is decided file by file if its paths are plain words; `scp -s` takes patterns, too")
         if request.kind == "exec" and request.left_out:
             self.say(f"not passed on: {', '.join(request.left_out)}")
         self._exit(DENIED)
 
     async def _go(self, request: Request, seq: int) -> None:
         """Open it at the target. Raises WicketgateError."""
+        detecting = self._owner.session.detecting
+        self._typed = None if detecting is None else Redactor(detecting)
         self._seq, self._started = seq, time.time_ns()
-        if isinstance(request.points[0], Subsystem) and request.points[0].name == "sftp":
+        if request.file_by_file:
             self._sftp = SftpChannel(self._owner, self)
+        if self._sftp is not None and request.copying is not None:
+            self._scp = ScpChannel(self._owner, self, request.copying, self._sftp)
         stream = await self._owner.open(request.wanted)
         if self.over:
             stream.close("the client hung up")
             return
-        if self._sftp is not None:
-            self._sftp.begin()
         self._join(stream)
+        if self._scp is not None:
+            self._scp.begin()
+        elif self._sftp is not None:
+            self._sftp.begin()
         self._pass_waiting()
 
     def _join(self, stream: Stream) -> None:
@@ -268,8 +302,18 @@ class Channel:
         if self._only_window and kind != Kind.WINDOW:
             return
         frame = frames.frame(kind, payload)
-        self.record(frame, client=True)
+        if self._typed is None:
+            self.record(frame, client=True)
+        elif kind == Kind.STDIN:
+            self._record_typed(self._typed.feed(payload))
+        else:
+            self._record_typed(self._typed.flush())
+            self.record(frame, client=True)
         self._target.send(frame)
+
+    def _record_typed(self, data: bytes) -> None:
+        if data:
+            self.record(frames.data_frames(Kind.STDIN, data), client=True)
 
     def _pass_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -293,6 +337,7 @@ class Channel:
             owed, self._owed_target = self._owed_target, 0
             if owed:
                 target.consumed(owed)
+        self.on_credit()
 
     # Target to client.
 
@@ -323,6 +368,8 @@ class Channel:
                 self.to_client(frames.data_frames(kind, payload))
             return
         self._flush_masks()
+        if self.own_status:
+            return
         if kind == Kind.EXIT:
             self._status = str(frames.number(payload))
         elif kind == Kind.EXIT_SIGNAL:
@@ -360,6 +407,11 @@ class Channel:
         """It cannot go on."""
         self._exit(ENDED)
 
+    def leave(self, status: int) -> None:
+        """It came to its end, with this exit status."""
+        self._status = str(status)
+        self._exit(status, outcome="error" if status else "ok")
+
     def to_target(self, data: bytes) -> None:
         """Send input to the target (SFTP's own requests among it)."""
         if self._target is not None:
@@ -377,11 +429,11 @@ class Channel:
         if self._wanted.kind != "forward":
             self.to_client(frames.data_frames(Kind.STDERR, line.encode("utf-8", "replace")))
 
-    def _exit(self, status: int) -> None:
+    def _exit(self, status: int, outcome: str = "ok") -> None:
         if self.over:
             return
         self.to_client(frames.exit_status(status))
-        self._done("the request ended")
+        self._done("the request ended", outcome)
 
     def end(self, said: str) -> None:
         """The session ends: say why, and kill what runs."""
@@ -415,9 +467,13 @@ class Channel:
     def _done(self, reason: str, outcome: str = "ok") -> None:
         if self.over:
             return
+        if self._typed is not None:
+            self._record_typed(self._typed.flush())
         self.over = True
         if self._idle is not None:
             self._idle.cancel()
+        if self._scp is not None:
+            self._scp.close()
         if self._sftp is not None:
             self._sftp.close()
         self.on_cut()
@@ -447,7 +503,7 @@ def _begun(request: Request) -> dict[str, object]:
     wanted = request.wanted
     return {
         "kind": request.kind,
-        "command": wanted.command,
+        "command": request.text if request.kind == "exec" else wanted.command,
         "env": wanted.env,
         "pty": wanted.pty,
         "size": list(wanted.size),

@@ -30,10 +30,12 @@ class Approved:
         """The verdict on record."""
         return replace(verdict, code="hold-approved", reason=f"{verdict.reason}: `{self.claim.request.handle}`")
 
-    def still(self, again: Verdict, session: Session, text: str, facts: Mapping[str, str], given: bytes) -> bool:
+    def still(
+        self, again: Verdict, session: Session, text: str, facts: Mapping[str, str], given: bytes, label: str = INPUT
+    ) -> bool:
         """Whether what was approved is what would be held now."""
         request = self.claim.request
-        now = held(session, text, facts, given, "")
+        now = held(session, text, facts, given, "", label)
         return (
             again.effect is Effect.HOLD
             and again.hold is not None
@@ -43,8 +45,8 @@ class Approved:
         )
 
 
-def held(session: Session, text: str, facts: Mapping[str, str], given: bytes, reason: str) -> Held:
-    """The operation, whole."""
+def held(session: Session, text: str, facts: Mapping[str, str], given: bytes, reason: str, label: str = INPUT) -> Held:
+    """The operation, whole; `label` says what `given` is."""
     bot_id = session.principal.object_id
     bot = session.gate.policies().bots.get(bot_id)
     return Held(
@@ -56,7 +58,7 @@ def held(session: Session, text: str, facts: Mapping[str, str], given: bytes, re
         protocol=session.opening.protocol,
         session=session.id,
         statement=text,
-        parameters=(Parameter(INPUT, 1, given),) if given else (),
+        parameters=(Parameter(label, 1, given),) if given else (),
         facts=dict(facts),
         policy=session.policy.digest,
         reason=reason,
@@ -73,6 +75,7 @@ async def ask(
     *,
     tell: Callable[[str], None],
     begun: Callable[[Hold], None],
+    label: str = INPUT,
 ) -> Approved | Verdict:
     """Ask people and wait. `tell` gets lines for the client, `begun` what to abandon if the client goes."""
     terms, holds = verdict.hold, session.gate.holds
@@ -94,7 +97,12 @@ async def ask(
         )
 
     hold = holds.begin(
-        held(session, text, facts, given, reason), terms, shown=text, measure=_unmeasured, asked=asked, answered=wake
+        held(session, text, facts, given, reason, label),
+        terms,
+        shown=text,
+        measure=_unmeasured,
+        asked=asked,
+        answered=wake,
     )
     begun(hold)
     try:

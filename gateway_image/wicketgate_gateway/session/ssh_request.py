@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from wicketgate_gateway.policy.ssh import (
+    Copy,
     Exec,
     Forward,
     Pty,
@@ -19,7 +20,8 @@ from wicketgate_gateway.policy.ssh import (
     Variable,
 )
 from wicketgate_gateway.tunnel.messages import SshChannel
-from wicketgate_gateway.wire.ssh import words
+from wicketgate_gateway.wire.ssh import scp, words
+from wicketgate_gateway.wire.ssh.scp import Copying
 
 REASON_VARIABLE = "WICKETGATE_REASON"
 """A variable by which a bot says what it wants something for; never passed on."""
@@ -41,12 +43,24 @@ class Request:
     reason: str = ""
     facts: Mapping[str, str] = field(default_factory=dict[str, str])
     """What changes the meaning of the text."""
+    copying: Copying | None = None
+    """What `scp -O` asks for, which is done by SFTP."""
+
+    @property
+    def file_by_file(self) -> bool:
+        """Whether each file operation within is decided by itself."""
+        first = self.points[0]
+        return self.copying is not None or (isinstance(first, Subsystem) and first.name == "sftp")
 
 
 def understand(wanted: SshChannel, allowed: Callable[[Variable], bool]) -> Request:
     """What a channel asks for; `allowed` says of a variable whether it is passed on. Never raises."""
     if wanted.kind == "forward":
         return Request("forward", wanted.command, (Forward(wanted.command),), _only(wanted), facts={"kind": "forward"})
+    copying = _copying(wanted)
+    if copying is not None:
+        sftp = SshChannel(session=wanted.session, kind="subsystem", command="sftp")
+        return Request("exec", wanted.command, (Copy(copying.words),), sftp, facts={"kind": "scp"}, copying=copying)
     points: list[SshPoint] = []
     if wanted.kind == "exec":
         found = words.read(wanted.command.encode("utf-8", "surrogatepass"))
@@ -93,6 +107,12 @@ def understand(wanted: SshChannel, allowed: Callable[[Variable], bool]) -> Reque
         wanted.env.get(REASON_VARIABLE, "")[:MAX_REASON],
         facts,
     )
+
+
+def _copying(wanted: SshChannel) -> Copying | None:
+    if wanted.kind != "exec" or wanted.pty or wanted.cut or wanted.inexact:
+        return None
+    return scp.copying(wanted.command)
 
 
 def is_legacy_scp(request: Request) -> bool:

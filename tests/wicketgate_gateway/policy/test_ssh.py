@@ -8,6 +8,7 @@ import pytest
 
 from wicketgate_gateway.contract.ssh import FileOperation, SshTerms
 from wicketgate_gateway.policy.ssh import (
+    Copy,
     Exec,
     File,
     Forward,
@@ -114,6 +115,15 @@ def test_files() -> None:
     assert not home.covers(File(read, "/srv/people/app/.ssh/in/x", "/srv/people/app"))
     assert rule(paths="/**").covers(File(read, "/etc/passwd"))
     assert rule(paths="/etc/**").meets(File(FileOperation.LINK, "/etc/x"))
+
+
+def test_a_copy_is_a_matter_of_paths_and_a_rule_on_the_command_never_allows_it() -> None:
+    copy = Copy(("scp", "-t", "/x"))
+    assert rule(paths="/srv/x").covers(copy)
+    assert not rule(commands=["scp **"], scripts="*").covers(copy)
+    assert rule(commands=["scp **"]).meets(copy)
+    assert not rule(paths="/**").meets(copy)
+    assert str(copy) == "scp -t /x"
 
 
 def test_variables() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wicketgate_gateway.contract.ssh import FileOperation
-from wicketgate_gateway.policy.ssh import Exec, File, Forward, Pty, ScriptText, Shell, Subsystem, Variable
+from wicketgate_gateway.policy.ssh import Copy, Exec, File, Forward, Pty, ScriptText, Shell, Subsystem, Variable
 from wicketgate_gateway.policy.ssh_trial import HOME, points_of
 
 
@@ -20,6 +20,11 @@ def test_what_is_written_in_cases() -> None:
     ]
     assert points_of("env:A=1 pty: top")[0] == [Exec(("top",)), Variable("A", "1"), Pty()]
     assert isinstance(points_of("a; b")[0][0], ScriptText)
+
+
+def test_a_copy_is_what_the_gateway_makes_of_it() -> None:
+    assert points_of("scp -t /x")[0] == [Copy(("scp", "-t", "/x"))]
+    assert points_of("scp -t /x", ["scp -t /x"])[0] == [Copy(("scp", "-t", "/x"))]
 
 
 def test_what_was_recorded_is_what_it_was() -> None:

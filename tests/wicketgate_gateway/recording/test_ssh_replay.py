@@ -57,6 +57,23 @@ def test_notes_of_files() -> None:
     assert steps[1].text == "closed /a; read 1 bytes, sha256 d"
 
 
+def test_the_content_of_files() -> None:
+    conversation = SshConversation(list)
+    asked = frames.frame(Kind.NOTE, json.dumps({"asked": "sftp read /a", "seq": 4}).encode())
+    other = frames.frame(Kind.NOTE, json.dumps({"asked": "sftp write /b", "seq": 5}).encode())
+    data = piece(1, asked) + piece(1, other)
+    closed = {"closed": "/b", "written": {"bytes": 9, "sha256": "d", "inOrder": True, "content": {"left": "a part"}}}
+    data += piece(1, frames.file_frame(5, b"up", written=True))
+    data += piece(1, frames.frame(Kind.NOTE, json.dumps(closed).encode()))
+    steps = list(conversation.feed(Record(1, CLIENT, data)))
+    steps += conversation.feed(Record(2, SERVER, piece(1, frames.file_frame(4, b"down", written=False))))
+    found = [(s.number, s.stream, s.data) for s in steps if isinstance(s, Output)]
+    assert found == [(2, "file written", b"up"), (1, "file read", b"down")]
+    assert [s.text for s in steps if isinstance(s, Note)] == [
+        "closed /b; written 9 bytes, sha256 d; its content is on record in part: a part"
+    ]
+
+
 def test_what_went_out_and_is_not_recorded_is_missing() -> None:
     given = iter([[operation(1, "a"), operation(2, "b")], []])
     conversation = SshConversation(lambda: next(given, []))

@@ -35,7 +35,8 @@ class Side:
         self.take: Any = None
         self.answers: Any = None
         self._decoder, self._out, self._frames = PacketDecoder(), PacketDecoder(), FrameDecoder()
-        self.session = SimpleNamespace(policy=SimpleNamespace(data_masks=()), recording_trouble=lambda: None, id="s")
+        policy = SimpleNamespace(data_masks=(), record=SimpleNamespace(files_up_to=0))
+        self.session = SimpleNamespace(policy=policy, recording_trouble=lambda: None, recording=None, id="s")
         self.guard = SftpChannel(self, self)  # type: ignore[arg-type]
         self.guard.begin()
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from wicketgate_gateway.policy.ssh import Exec, Forward, Pty, ScriptText, Shell, Subsystem, Variable
+from wicketgate_gateway.policy.ssh import Copy, Exec, Forward, Pty, ScriptText, Shell, Subsystem, Variable
 from wicketgate_gateway.session.ssh_request import is_legacy_scp, understand
 from wicketgate_gateway.tunnel.messages import SshChannel
 
@@ -72,3 +72,18 @@ def test_what_only_shows_what_was_sent_matches_nothing(kind: str) -> None:
 )  # fmt: skip
 def test_legacy_scp_is_known(text: str, legacy: bool) -> None:
     assert is_legacy_scp(understand(SshChannel(session="s", kind="exec", command=text), lambda _: True)) is legacy
+
+
+def test_a_copy_is_done_by_sftp() -> None:
+    found = understand(asked("exec", "scp -r -t /x", env={"LANG": "C"}), langs)
+    assert found.points == (Copy(("scp", "-r", "-t", "/x")),)
+    assert (found.text, found.kind, found.file_by_file) == ("scp -r -t /x", "exec", True)
+    assert (found.wanted.kind, found.wanted.command, found.wanted.env) == ("subsystem", "sftp", {})
+    assert understand(asked("subsystem", "sftp"), langs).file_by_file
+    for other in (
+        asked("exec", "scp -t /x", pty="xterm"),
+        asked("exec", "scp -t *"),
+        asked("exec", "scp -t /x", cut=9),
+    ):
+        assert understand(other, langs).copying is None
+        assert not understand(other, langs).file_by_file

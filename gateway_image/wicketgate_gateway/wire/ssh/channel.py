@@ -34,6 +34,8 @@ class Kind(IntEnum):
     """In recordings alone: what was asked for, in JSON."""
     NOTE = 11
     """In recordings alone: what the gateway found or did, in JSON."""
+    FILE = 12
+    """In recordings alone: u32 operation, u8 whether it was written (else read), and a piece of a file's content."""
 
 
 HEAD = struct.Struct(">BI")
@@ -42,6 +44,7 @@ MAX_SMALL = 64 * 1024
 _DATA = frozenset({Kind.STDIN, Kind.STDOUT, Kind.STDERR})
 _U32 = struct.Struct(">I")
 _WINDOW = struct.Struct(">IIII")
+_FILE = struct.Struct(">IB")
 _KINDS = frozenset(int(kind) for kind in Kind)
 _pack = HEAD.pack
 
@@ -75,6 +78,19 @@ def exit_status(status: int) -> bytes:
 def window(columns: int, rows: int, width: int = 0, height: int = 0) -> bytes:
     """A `WINDOW` frame."""
     return frame(Kind.WINDOW, _WINDOW.pack(*(min(max(0, n), 0xFFFF) for n in (columns, rows, width, height))))
+
+
+def file_frame(operation: int, data: bytes, *, written: bool) -> bytes:
+    """A `FILE` frame: at most `MAX_DATA` bytes of a file that the operation of that number opened."""
+    return frame(Kind.FILE, _FILE.pack(operation & 0xFFFFFFFF, written) + data)
+
+
+def file_piece(payload: bytes) -> tuple[int, bool, bytes]:
+    """The operation, whether it was written, and the bytes of a `FILE` frame. Raises FrameError."""
+    if len(payload) < _FILE.size:
+        raise FrameError("a piece of a file that is too short")
+    operation, written = _FILE.unpack_from(payload)
+    return operation, bool(written), payload[_FILE.size :]
 
 
 def number(payload: bytes) -> int:

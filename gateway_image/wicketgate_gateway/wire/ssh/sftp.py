@@ -115,6 +115,16 @@ class Request:
     extension: bytes = b""
 
 
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What is said of a file; what is not said is 0. Times are seconds since 1970."""
+
+    size: int = 0
+    mode: int = 0
+    accessed: int = 0
+    modified: int = 0
+
+
 class PacketDecoder:
     """Bytes in, (type, payload) out."""
 
@@ -288,6 +298,38 @@ def read_status(payload: bytes) -> int:
     reader = _Reader(payload)
     reader.u32()
     return reader.u32()
+
+
+def read_message(payload: bytes) -> str:
+    """The text of a STATUS answer; empty if it has none."""
+    reader = _Reader(payload)
+    reader.u32()
+    reader.u32()
+    return reader.string(MAX_PATH).decode("utf-8", "replace") if reader.left >= 4 else ""
+
+
+def read_names(payload: bytes) -> list[bytes]:
+    """The file names of a NAME answer to READDIR. Raises SftpError."""
+    reader = _Reader(payload)
+    reader.u32()
+    found: list[bytes] = []
+    for _ in range(min(reader.u32(), MAX_PACKET)):
+        found.append(reader.string(MAX_PATH))
+        reader.string(MAX_PACKET)
+        reader.attributes()
+    return found
+
+
+def read_attributes(raw: bytes) -> Attributes:
+    """Attributes as ATTRS has them behind its id. Raises SftpError."""
+    reader = _Reader(raw)
+    flags = reader.u32()
+    size = reader.u64() if flags & ATTR_SIZE else 0
+    for _ in range(2 if flags & ATTR_IDS else 0):
+        reader.u32()
+    mode = reader.u32() if flags & ATTR_MODE else 0
+    accessed, modified = (reader.u32(), reader.u32()) if flags & ATTR_TIMES else (0, 0)
+    return Attributes(size, mode, accessed, modified)
 
 
 def data_length(payload: bytes) -> int:

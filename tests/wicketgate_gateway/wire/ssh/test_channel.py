@@ -49,3 +49,11 @@ def test_numbers_of_wrong_length_are_refused() -> None:
 def test_sizes_are_bounded() -> None:
     (frame,) = FrameDecoder().feed(channel.window(-1, 1 << 40))
     assert channel.window_size(frame[1]) == (0, 0xFFFF, 0, 0)
+
+
+def test_a_piece_of_a_file() -> None:
+    (found,) = FrameDecoder().feed(channel.file_frame(9, b"data", written=True))
+    assert found[0] == Kind.FILE
+    assert channel.file_piece(found[1]) == (9, True, b"data")
+    with pytest.raises(FrameError):
+        channel.file_piece(b"\0\0")

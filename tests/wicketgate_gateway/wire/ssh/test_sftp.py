@@ -126,3 +126,15 @@ def test_nothing_breaks_it(raw: bytes, kind: int) -> None:
         return
     if sftp.known(request.type, request.extension):
         assert sftp.write_request(request, request.id)[5:] == raw
+
+
+def test_answers_that_the_gateway_itself_asked_for() -> None:
+    rest = struct.pack(">IQIIIII", 1 | 2 | 4 | 8, 77, 1, 2, 0o100644, 5, 6)
+    assert sftp.read_attributes(rest) == sftp.Attributes(77, 0o100644, 5, 6)
+    assert sftp.read_attributes(bytes(4)) == sftp.Attributes()
+    each = sftp.string(b"a") + sftp.string(b"-rw a") + rest
+    assert sftp.read_names(struct.pack(">II", 1, 2) + each * 2) == [b"a", b"a"]
+    with pytest.raises(SftpError):
+        sftp.read_names(struct.pack(">II", 1, 2) + each)
+    assert sftp.read_message(sftp.status(1, 3, "why")[5:]) == "why"
+    assert sftp.read_message(struct.pack(">II", 1, 3)) == ""
