@@ -3,6 +3,8 @@
 Inputs that reached something new are kept in `.fuzz/<target>/corpus` below the current folder, so that the next run
 starts from them; an input that fails is written to `.fuzz/<target>/` with its kind and hash as name, and
 `python -m fuzz <target> FILE` runs it again. `masks` needs no libFuzzer: see `fuzz.masks`.
+
+`python -m fuzz regress DIR|FILE… [--binary]` compares the gateway's answers with a server's: see `fuzz.regress`.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-TARGETS = ("codec", "decision", "http", "masks", "twin")
+TARGETS = ("codec", "decision", "http", "masks", "twin", "regress")
 
 
 def main() -> int:
@@ -24,7 +26,13 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=0, help="0: another one each time")
     parser.add_argument("--folder", type=Path, default=Path(".fuzz"))
+    parser.add_argument("--binary", action="store_true", help="of `regress`: by the extended protocol, in binary")
     options = parser.parse_args()
+
+    if options.target == "regress":
+        from fuzz import regress
+
+        return regress.main(options.inputs, binary=options.binary)
 
     if options.target == "masks":
         from fuzz import masks

@@ -12,7 +12,7 @@ from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.tunnel.frames import DATA, FrameDecoder, FrameError
 from wicketgate_gateway.wire.postgres import errors, frontend, messages
 from wicketgate_gateway.wire.postgres.backend import BackendDecoder
-from wicketgate_gateway.wire.postgres.expected import Ask, Change, Denial, Expected, Portal
+from wicketgate_gateway.wire.postgres.expected import Ask, Change, CopyFilter, Denial, Expected, Portal
 from wicketgate_gateway.wire.postgres.frontend import FrontendDecoder
 from wicketgate_gateway.wire.postgres.login import FirstMessage, Password
 from wicketgate_gateway.wire.postgres.messages import FieldDescription, ProtocolError
@@ -185,6 +185,9 @@ class _Hooks:
         self, prepared: object, fields: tuple[FieldDescription, ...], formats: tuple[int, ...]
     ) -> Callable[[bytes, int, int], bytes]:
         return lambda data, start, end: messages.data_row([b"*"]) * _rows_in(data, start, end)
+
+    def copying(self, prepared: object, looks: CopyFilter | None, *, binary: bool, columns: int) -> CopyFilter | None:
+        return looks
 
     def finished(self, expected: Expected, outcome: str, ran: object) -> None:
         self.ended.append((expected.operation, outcome))

@@ -277,11 +277,14 @@ def _difference(a: Sequence[tuple[str, bytes]], b: Sequence[tuple[str, bytes]]) 
     return f"{len(a)} messages and {len(b)}"
 
 
-class _Folders:
+class Folders:
+    """Temporary folders within one, as pytest's factory makes them."""
+
     def __init__(self, folder: Path) -> None:
         self._folder, self._count = folder, 0
 
     def mktemp(self, name: str) -> Path:
+        """A new folder."""
         self._count += 1
         made = self._folder / f"{name}{self._count}"
         made.mkdir(parents=True)
@@ -291,7 +294,7 @@ class _Folders:
 @contextlib.contextmanager
 def worlds(folder: Path, policy: dict[str, Any] | None = None) -> Generator[Worlds]:
     """A server, a cloud, a gateway and an agent of one's own, with both databases; all ends with the context."""
-    folders = _Folders(folder)
+    folders = Folders(folder)
     with PostgresServer(folders.mktemp("server")) as server, cloud_in(folders.mktemp("cloud"), server) as cloud:
         server.sql("ALTER SYSTEM SET autovacuum = off")
         server.sql("SELECT pg_reload_conf()")
