@@ -7,11 +7,14 @@ import random
 import ssl
 import time
 from collections.abc import Mapping
+from functools import cache
+from importlib import metadata
 
 import structlog
 
 from wicketgate_gateway.agent.catalogue import CatalogueWatcher
 from wicketgate_gateway.agent.estimate import estimate
+from wicketgate_gateway.agent.expiry import expiries
 from wicketgate_gateway.agent.kinds import AnyTarget, serve
 from wicketgate_gateway.agent.target import Target
 from wicketgate_gateway.contract.catalogue import Catalogue
@@ -41,6 +44,15 @@ MAX_ESTIMATES = 4
 """Estimates at once: each has a connection of its own, and holds are rare."""
 
 log = structlog.get_logger("wicketgate.agent")
+
+
+@cache
+def version() -> str:
+    """The version of this software; empty where it is not installed as a distribution."""
+    try:
+        return metadata.version("wicketgate")
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 class GatewayLink:
@@ -155,7 +167,11 @@ class GatewayLink:
 
     async def _hello(self) -> tuple[Hello, float]:
         token = await self._credential.token(f"{self._config.audience}/.default")
-        return Hello(agent=self._config.name, token=token.token, targets=sorted(self._targets)), token.expires_at
+        expires = await asyncio.to_thread(expiries, self._config.targets)
+        targets = sorted(self._targets)
+        software = version()
+        hello = Hello(agent=self._config.name, token=token.token, targets=targets, software=software, expires=expires)
+        return hello, token.expires_at
 
     async def _renew(self, mux: Mux, ends: float) -> None:
         while True:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 from wicketgate_gateway.api import models
 from wicketgate_gateway.audit import query
-from wicketgate_gateway.audit.events import AgentConnected, AgentDisconnected
+from wicketgate_gateway.audit.events import AgentConnected, AgentCredentials, AgentDisconnected
 from wicketgate_gateway.audit.query import AuditFilter
 from wicketgate_gateway.audit.seals import Breach, Head, SealLog
 from wicketgate_gateway.contract.errors import WicketgateError
@@ -38,6 +38,9 @@ class Agent:
     connected: bool
     time: int
     peer: str
+    version: str = ""
+    expires: Mapping[str, int] = field(default_factory=dict[str, int])
+    """When the credentials of its targets end, in seconds since 1970, as far as they say."""
 
 
 class SessionReader:
@@ -83,18 +86,25 @@ class SessionReader:
             readable=True,
         )
 
-    def last_used(self) -> dict[str, int]:
-        """When each bot's newest known session began."""
-        rows = self.ask(lambda connection: query.sessions(connection, limit=1000))
-        return {row.started.bot: row.started.time for row in rows}
+    def last_used(self, bots: Iterable[str]) -> dict[str, int]:
+        """When each of these bots' newest session began; those without one are left out."""
+
+        def newest(connection: Connection) -> dict[str, int]:
+            found = {bot: query.sessions(connection, bot=bot, limit=1) for bot in bots}
+            return {bot: rows[-1].started.time for bot, rows in found.items() if rows}
+
+        return self.ask(newest)
 
     def agents(self) -> dict[str, Agent]:
         """Each agent's newest connection, as the audit has it."""
-        wanted = AuditFilter(kinds=("agent-connected", "agent-disconnected"), limit=1000)
+        kinds = ("agent-connected", "agent-credentials", "agent-disconnected")
+        wanted = AuditFilter(kinds=kinds, limit=1000)
         found: dict[str, Agent] = {}
         for row in self.ask(lambda connection: query.events(connection, wanted)):
             if isinstance(row.event, AgentConnected):
-                found[row.event.agent] = Agent(True, row.time, row.event.peer)
+                found[row.event.agent] = Agent(True, row.time, row.event.peer, row.event.version)
+            elif isinstance(row.event, AgentCredentials) and row.event.agent in found:
+                found[row.event.agent] = replace(found[row.event.agent], expires=row.event.expires)
             elif isinstance(row.event, AgentDisconnected):
                 found[row.event.agent] = Agent(False, row.time, "")
         return found

@@ -74,6 +74,9 @@ class Operation(Event, frozen=True, kw_only=True, tag="operation"):
     """Whether a masked column flows into its answer. In older journals: whether the target has masks at all."""
     bot: str = ""
     target: str = ""
+    facts: dict[str, list[str]] = {}
+    """What else rules look at, so that it can be decided again: of an HTTP request headers and parts of its body
+    (`policy.http_facts`)."""
 
 
 class OperationFinished(Event, frozen=True, kw_only=True, tag="operation-finished"):
@@ -102,6 +105,16 @@ class AgentConnected(Event, frozen=True, kw_only=True, tag="agent-connected"):
     agent_id: str
     peer: str
     targets: list[str]
+    version: str = ""
+    """The agent's own version, as it says."""
+
+
+class AgentCredentials(Event, frozen=True, kw_only=True, tag="agent-credentials"):
+    """What an agent says of its credentials' ends, when it connects and when that changes."""
+
+    agent: str
+    expires: dict[str, int] = {}
+    """Seconds since 1970 by target; those that say no end are not here."""
 
 
 class AgentDisconnected(Event, frozen=True, kw_only=True, tag="agent-disconnected"):
@@ -273,6 +286,7 @@ AuditEvent: TypeAlias = (
     | OperationFinished
     | SessionEnded
     | AgentConnected
+    | AgentCredentials
     | AgentDisconnected
     | AgentRefused
     | PolicyLoaded

@@ -15,6 +15,7 @@ import msgspec
 
 from wicketgate_gateway.audit.events import (
     AgentConnected,
+    AgentCredentials,
     AgentDisconnected,
     AgentRefused,
     AuditEvent,
@@ -48,7 +49,7 @@ def to_ocsf(event: AuditEvent, started: SessionStarted | None, uid: str) -> dict
             return _finished(event, started, uid)
         case SessionStarted() | SessionEnded() | SessionRefused() | SessionKilled():
             return _session(event, started, uid)
-        case AgentConnected() | AgentDisconnected() | AgentRefused():
+        case AgentConnected() | AgentCredentials() | AgentDisconnected() | AgentRefused():
             return _agent(event, uid)
         case GatewayStarted() | JournalRecovered():
             start = isinstance(event, GatewayStarted)
@@ -183,11 +184,12 @@ def _session(
     return made
 
 
-def _agent(event: AgentConnected | AgentDisconnected | AgentRefused, uid: str) -> dict[str, Any]:
+def _agent(event: AgentConnected | AgentCredentials | AgentDisconnected | AgentRefused, uid: str) -> dict[str, Any]:
     refused = isinstance(event, AgentRefused)
-    made = _base(
-        3002, 2 if isinstance(event, AgentDisconnected) else 1, event, uid, _MEDIUM if refused else _INFORMATIONAL
-    )
+    activity = 99 if isinstance(event, AgentCredentials) else 2 if isinstance(event, AgentDisconnected) else 1
+    made = _base(3002, activity, event, uid, _MEDIUM if refused else _INFORMATIONAL)
+    if activity == _OTHER:
+        made["activity_name"] = str(event.__struct_config__.tag)
     made["status_id"] = _FAILURE if refused else _SUCCESS
     if refused:
         made |= {"status_code": event.code, "status_detail": event.reason}

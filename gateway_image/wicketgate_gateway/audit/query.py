@@ -195,6 +195,38 @@ def operations(
     return [_row(*row) for row in connection.execute(query, (session_id, *after, limit))]
 
 
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """Events over time. `counts` are (all, denied or refused) for each slice of `width` ns from `begin` on."""
+
+    begin: int
+    width: int
+    counts: list[tuple[int, int]]
+    cut: bool
+    """Whether there are more events than were counted: the newest are."""
+
+
+def timeline(connection: Connection, wanted: AuditFilter, end: int, slices: int, most: int = 50_000) -> Slices | None:
+    """How many events match over time, up to `end`; None for none. A text does not filter here."""
+    where, values = _conditions(wanted)
+    index = _index(connection, wanted)[0] if is_sqlite(connection) else ""
+    by = f"INDEXED BY {index}" if index else ""
+    newest = f"SELECT time, verdict FROM events {by} WHERE {_and(where)} ORDER BY time DESC LIMIT {most}"  # noqa: S608 - built of constants
+    first, count = connection.execute(f"SELECT min(time), count(*) FROM ({newest}) n", values).fetchone()  # noqa: S608 - built of constants
+    if not count:
+        return None
+    cut = count >= most
+    begin = int(first) if cut or wanted.since is None else wanted.since
+    width = max(1, -(-(max(end, int(first) + 1) - begin) // slices))
+    bad = "sum(CASE WHEN verdict IN ('deny', 'refused') THEN 1 ELSE 0 END)"
+    counted = f"SELECT (time - {begin}) / {width}, count(*), {bad} FROM ({newest}) n GROUP BY 1"  # noqa: S608 - whole numbers of ours
+    counts = [(0, 0)] * slices
+    for place, all_, refused in connection.execute(counted, values).fetchall():
+        if 0 <= int(place) < slices:
+            counts[int(place)] = (int(all_), int(refused))
+    return Slices(begin, width, counts, cut)
+
+
 def _fetch(
     connection: Connection, index: str, where: Sequence[str], values: Sequence[object], limit: int
 ) -> list[AuditRow]:

@@ -33,7 +33,7 @@ Each statement of a case is decided in a session of its own, by the engine that 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -45,6 +45,7 @@ from wicketgate_gateway.contract import model, yaml
 from wicketgate_gateway.contract.catalogue import Catalogue
 from wicketgate_gateway.contract.errors import DocumentError, Problem, Where
 from wicketgate_gateway.contract.model import Strings, Terms
+from wicketgate_gateway.contract.openapi import ApiOperation
 from wicketgate_gateway.contract.policy import MaskMethod, Policy
 from wicketgate_gateway.contract.targets import TargetKind
 from wicketgate_gateway.contract.values import Name
@@ -215,11 +216,25 @@ def _catalogue(test: PolicyTest, document: yaml.Document) -> Catalogue | None:
 def run(path: Path) -> Iterator[Outcome]:
     """Run all cases of a test file; raises DocumentError if it, or a policy, is wrong."""
     test, document, policies = load_test(path)
+    file = None if test.openapi is None else path.parent / test.openapi
+    yield from decide_cases(test, document, policies, operations_at(file, policies, _target(test, policies)))
+
+
+def _target(test: PolicyTest, policies: list[Policy]) -> str:
     targets = [p.targets for p in policies if isinstance(p.targets, list)]
-    target = test.target or (targets[0][0] if targets and targets[0] else "some-target")
+    return test.target or (targets[0][0] if targets and targets[0] else "some-target")
+
+
+def decide_cases(
+    test: PolicyTest,
+    document: yaml.Document,
+    policies: list[Policy],
+    described: Mapping[str, Sequence[ApiOperation]],
+) -> Iterator[Outcome]:
+    """Decide all cases by these policies; `described` are the operations of HTTP targets. Raises DocumentError."""
+    target = _target(test, policies)
     catalogue = _catalogue(test, document)
     kind = kind_of(policies)
-    described = operations_at(None if test.openapi is None else path.parent / test.openapi, policies, target)
     for i, case in enumerate(test.cases):
         whole = PolicySet(bundle_of(policies, case.bot, case.groups, described))
         found = policy_for(

@@ -13,7 +13,7 @@ from typing import Any
 
 from wicketgate_gateway.audit.events import Operation
 from wicketgate_gateway.recording.blocks import CLIENT, Record
-from wicketgate_gateway.recording.replay import Answered, Asked, Note, Output, Step
+from wicketgate_gateway.recording.replay import Answered, Asked, Output, Resized, Step
 from wicketgate_gateway.wire.kubernetes.record import Kind, unpack
 
 _STREAMS = {
@@ -76,7 +76,8 @@ class KubernetesConversation:
             yield from self._end(time, _status(data))
         elif kind == Kind.RESIZE:
             size = _document(data)
-            yield Note(time, f"the terminal is {size.get('Width')} by {size.get('Height')}")
+            columns, rows = (n if isinstance(n := size.get(name), int) else 0 for name in ("Width", "Height"))
+            yield Resized(time, f"the terminal is {columns} by {rows}", number, columns, rows)
         elif kind == Kind.PORT:
             yield Output(number, time, "to port" if client else "from port", data[4:])
         elif kind in _STREAMS and data:

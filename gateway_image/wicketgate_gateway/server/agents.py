@@ -12,13 +12,19 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 import structlog
 
-from wicketgate_gateway.audit.events import AgentConnected, AgentDisconnected, AgentRefused, AuditEvent
+from wicketgate_gateway.audit.events import (
+    AgentConnected,
+    AgentCredentials,
+    AgentDisconnected,
+    AgentRefused,
+    AuditEvent,
+)
 from wicketgate_gateway.contract.catalogue import Catalogue
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.gateway import GatewayConfig
@@ -51,6 +57,8 @@ REFRESH_SPACING = 2.0
 """The least time between two requests for a target's catalogue."""
 MAX_ESTIMATE = 1024 * 1024
 """Bytes of a statement and its parameters that are sent for an estimate: bots choose them, and all share the tunnel."""
+MAX_TIME = 1 << 40
+"""Seconds since 1970: what an agent says of a time must be below."""
 _MAX_TEXT = 500
 
 log = structlog.get_logger("wicketgate.agents")
@@ -92,7 +100,9 @@ class _Tunnel:
     def __init__(self, registry: AgentRegistry, loop: asyncio.AbstractEventLoop) -> None:
         self.principal: Principal | None = None
         self.targets: frozenset[str] = frozenset()
+        self.software = ""
         self.up = False
+        self._expires: dict[str, int] = {}
         self._told = False
         self.mux = Mux(opens=True, on_message=self._message, on_lost=self._lost, on_connected=self._connected)
         self._registry = registry
@@ -164,6 +174,7 @@ class _Tunnel:
             self.refuse("agent-changed", "the token is another agent's than the tunnel's")
         else:
             first = self.principal is None
+            self.software = "".join(c for c in hello.software[:40] if c.isalnum() or c in ".+-")
             self.principal = principal
             self.targets = frozenset(hello.targets) & self._registry.targets_of(principal.name)
             self._deadline.cancel()
@@ -172,6 +183,7 @@ class _Tunnel:
             self._deadline = self._loop.call_later(max(left, 0.0), self._expired)
             if first:
                 self._greet()
+            self._credentials(hello.expires)
 
     def _greet(self) -> None:
         assert self.principal is not None
@@ -181,8 +193,17 @@ class _Tunnel:
             agent_id=self.principal.object_id,
             peer=self.mux.peer,
             targets=sorted(self.targets),
+            version=self.software,
         )
         self._registry.journal.submit([event], self._recorded)
+
+    def _credentials(self, told: Mapping[str, int]) -> None:
+        """Puts on record when the credentials of this agent's own targets end, if it says so anew."""
+        expires = {name: ends for name, ends in sorted(told.items()) if name in self.targets and 0 < ends < MAX_TIME}
+        if expires != self._expires:
+            self._expires = expires
+            event = AgentCredentials(time=time.time_ns(), agent=self.name, expires=expires)
+            self._registry.journal.submit([event])
 
     def _recorded(self, error: Exception | None) -> None:
         if self.mux.lost is not None:

@@ -21,6 +21,10 @@ class Hello(Message, frozen=True, kw_only=True, tag="hello"):
     """Entra access token for the gateway's audience, with the role `Agent.Connect`."""
     targets: list[str]
     version: int = 1
+    software: str = ""
+    """The agent's own version."""
+    expires: dict[str, int] = {}
+    """When credentials of targets end (seconds since 1970), as far as they say."""
 
 
 class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.gateway import APPROVER_ROLE
 from wicketgate_gateway.identity.people import Person
-from wicketgate_gateway.ui import approvals, look, policies
+from wicketgate_gateway.ui import access, approvals, audit, look, policies, replays
 from wicketgate_gateway.ui.browser_sessions import COOKIE
 from wicketgate_gateway.ui.desk import Desk, Page, Visit, fields, set_cookie
 from wicketgate_gateway.ui.guard import BrowserGuard
@@ -123,14 +123,18 @@ def build(desk: Desk) -> Starlette:
             Route("/ui/approvals/{handle}/deny", page(approvals.deny), methods=["POST"]),
             Route("/ui/sessions", page(look.sessions)),
             Route("/ui/sessions/rows", page(look.session_rows)),
-            Route("/ui/sessions/{session}", page(look.session)),
+            Route("/ui/sessions/{session}", page(replays.session)),
+            Route("/ui/sessions/{session}/operations", page(replays.operations)),
+            Route("/ui/sessions/{session}/terminal/{number}", page(replays.terminal)),
+            Route("/ui/sessions/{session}/terminal/{number}/live", page(replays.follow)),
             Route("/ui/sessions/{session}/kill", page(look.kill), methods=["POST"]),
-            Route("/ui/audit", page(look.audit)),
-            Route("/ui/audit/export", page(look.export)),
+            Route("/ui/audit", page(audit.audit)),
+            Route("/ui/audit/export", page(audit.export)),
+            Route("/ui/audit/verify", page(audit.verified), methods=["POST"]),
             Route("/ui/policies", page(policies.listed)),
             Route("/ui/policies/{policy}", page(policies.shown)),
             Route("/ui/policies/{policy}", page(policies.tried), methods=["POST"]),
-            Route("/ui/access", page(policies.access)),
+            Route("/ui/access", page(access.access)),
             Route("/ui/static/{version}/{name}", static),
         ],
         exception_handlers={404: nothing, 405: nothing},

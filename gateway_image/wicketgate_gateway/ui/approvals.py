@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 
 from starlette.responses import RedirectResponse, Response
@@ -15,6 +14,7 @@ from wicketgate_gateway.approvals.service import groups_to_check
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.gateway import ADMIN_ROLE, APPROVER_ROLE, AUDITOR_ROLE
 from wicketgate_gateway.session.estimates import in_words
+from wicketgate_gateway.ui import operation
 from wicketgate_gateway.ui.desk import Page, Visit
 
 MAX_LISTED = 200
@@ -107,7 +107,7 @@ def _brief(request: Request) -> dict[str, object]:
         "bot": request.bot,
         "target": request.target,
         "protocol": request.protocol,
-        "statement": display.visible(" ".join(request.statement.split())[:300]),
+        "statement": display.visible(operation.headline(request)[:300]),
         "reason": display.visible(request.reason[:200]),
         "blast": in_words(request.blast) if request.blast is not None else "",
         "created": request.created,
@@ -121,17 +121,14 @@ def _brief(request: Request) -> dict[str, object]:
 async def _whole(visit: Visit, request: Request, *, history: bool = True) -> dict[str, object]:
     whole = models.approval(request, visit.desk.parts.config)
     owner = visit.caller.person.principal.object_id
-    statement, language = _pretty(request)
     return {
         "title": request.handle,
         "request": request,
-        "statement": statement,
-        "language": language,
-        "parameters": [
-            {"number": i, "type": p.type, "value": display.parameter(p)} for i, p in enumerate(request.parameters, 1)
-        ],
+        "headline": display.visible(operation.headline(request)[:200]),
+        "blocks": operation.blocks(request),
+        "parameters": operation.bound(request),
         "blast": in_words(request.blast) if request.blast is not None else "",
-        "plan": display.visible(str((request.blast or {}).get("plan", "") or "")),
+        "plan": _plan(request),
         "approvers": whole.approvers,
         "warnings": whole.warnings,
         "left": max(0, request.expires - time.time_ns()) / 1e9,
@@ -140,14 +137,12 @@ async def _whole(visit: Visit, request: Request, *, history: bool = True) -> dic
     }
 
 
-def _pretty(request: Request) -> tuple[str, str]:
-    """The operation as it reads best; JSON is laid out, and stays the same JSON."""
-    if request.protocol != "postgres":
-        try:
-            return json.dumps(json.loads(request.statement), indent=2, ensure_ascii=False), "json"
-        except ValueError:
-            pass
-    return request.statement, request.protocol
+def _plan(request: Request) -> list[dict[str, str]]:
+    """What was found out about its reach, line by line; a diff's lines say what they are."""
+    lines = str((request.blast or {}).get("plan", "") or "").splitlines()
+    diff = lines[:1] == ["--- as it is"]
+    kinds = {"+": "add", "-": "del", "@": "ctx"}
+    return [{"text": display.visible(line), "kind": kinds.get(line[:1], "") if diff else ""} for line in lines]
 
 
 async def _history(visit: Visit, request: Request) -> list[dict[str, object]]:

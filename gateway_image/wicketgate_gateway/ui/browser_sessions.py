@@ -76,6 +76,10 @@ class BrowserSessions:
             return session, self._name(session)
         return session, ""
 
+    def stands(self, session: BrowserSession) -> bool:
+        """Whether a session found earlier has not ended."""
+        return bool(session.keys) and session.keys[-1] in self._sessions and not self._over(session, self._clock())
+
     def end(self, session: BrowserSession) -> None:
         """Sign out."""
         for key in session.keys:

@@ -29,6 +29,7 @@ from wicketgate_gateway.ui.browser_sessions import COOKIE, LIFE_SECONDS, Browser
 from wicketgate_gateway.ui.saml import SamlSignIn
 from wicketgate_gateway.ui.sign_in import SignIn
 from wicketgate_gateway.ui.texts import environment
+from wicketgate_gateway.ui.verifier import Verifier
 
 MAX_FIELDS = 30
 _AGAIN = frozenset({"sign-in-too-old", "sign-in-unknown", "token-expired"})
@@ -61,6 +62,10 @@ class Visit:
     def query(self) -> dict[str, str]:
         """The address's parameters, each once, without surrounding spaces."""
         return {name: value.strip()[:500] for name, value in self.request.query_params.items()}
+
+    def still_signed_in(self) -> bool:
+        """Whether the browser's session was not ended meanwhile, for answers that take long."""
+        return self.desk.sessions.stands(self.session)
 
     def require(self, *roles: str) -> None:
         """Raises Refused unless the person has one of these roles."""
@@ -104,6 +109,7 @@ class Desk:
         self.sign_in = sign_in
         self.saml = saml
         self.sessions = sessions or BrowserSessions()
+        self.verifier = Verifier(parts.sessions.state)
         self._templates = environment()
         self.gateway = parts.config.name
 

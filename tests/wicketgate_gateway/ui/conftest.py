@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
 import ssl
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx2
 import pytest
+
+from wicketgate_gateway.audit import ingest
+from wicketgate_gateway.audit.events import AuditEvent, Operation, SessionEnded, SessionStarted
+from wicketgate_gateway.recording.ids import new_session_id
+from wicketgate_gateway.recording.journal import Journal
+from wicketgate_gateway.recording.recorder import Recorder
+from wicketgate_gateway.store.place import open_store
 
 ORIGIN = "https://gate.example:8444"
 SAME = {"Sec-Fetch-Site": "same-origin", "Origin": ORIGIN}
@@ -124,3 +135,56 @@ def tab(desk: Any) -> Any:
     yield get
     for each in made:
         each.close()
+
+
+async def _write(state: Path, started: SessionStarted, said: Sequence[tuple[str, bytes]], asked: Sequence[str]) -> None:
+    journal = Journal(state / "journal")
+    recorder = Recorder(state / "recordings")
+    recorder.on_closed = lambda event: journal.submit([event])
+    recording = recorder.start(started)
+    events: list[AuditEvent] = [started]
+    for seq, text in enumerate(asked, 1):
+        effect = "deny" if "denied" in text else "allow"
+        events.append(
+            Operation(
+                time=time.time_ns(),
+                session=started.session,
+                seq=seq,
+                statement=text,
+                effect=effect,
+                rule="orders#1",
+                reason="<b>no</b>" if effect == "deny" else "",
+                bot=started.bot,
+                target=started.target,
+            )
+        )
+    for who, data in said:
+        (recording.client if who == "client" else recording.server)(data)
+    recording.finish("client left")
+    events.append(SessionEnded(time=time.time_ns(), session=started.session, reason="client left"))
+    for event in events:
+        journal.submit([event], lambda error: None)
+    await recorder.close()
+    await journal.drain()
+    journal.close()
+
+
+@pytest.fixture
+def record(desk: Any) -> Callable[..., str]:
+    """`record("ssh", [("client", b"…"), …], ["uname"])`: a session on record, with operations; its id."""
+
+    def make(protocol: str, said: Sequence[tuple[str, bytes]], asked: Sequence[str] = (), bot: str = "bot<b>") -> str:
+        state = Path(desk.config.state)
+        started = SessionStarted(
+            time=time.time_ns(), session=new_session_id(), bot=bot, bot_id="id", token_id="uti", target="orders-db",
+            protocol=protocol, peer="127.0.0.1:5", agent="desk", client="<i>client</i>",
+        )  # fmt: skip
+        asyncio.run(_write(state, started, said, asked))
+        connection = open_store(state)
+        try:
+            ingest.catch_up(state, connection)
+        finally:
+            connection.close()
+        return started.session
+
+    return make

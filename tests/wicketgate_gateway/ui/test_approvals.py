@@ -1,32 +1,10 @@
-"""How a held operation reads: laid out where it is JSON, else the very text; brief where it is one of many."""
+"""How held operations are listed and shown; brief where it is one of many."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-import pytest
-
 from wicketgate_gateway.ui import approvals
-
-
-@pytest.mark.parametrize(
-    ("protocol", "statement", "language"),
-    [
-        ("postgres", '{"a": 1}', "postgres"),
-        ("http", '{"method":"DELETE","path":"/x"}', "json"),
-        ("ssh", "rm -rf /tmp/x", "ssh"),
-    ],
-)
-def test_json_is_laid_out_and_stays_the_same(desk: Any, protocol: str, statement: str, language: str) -> None:
-    held = desk.hold(statement, protocol=protocol)
-    shown, found = approvals._pretty(held)
-    assert found == language
-    if language == "json":
-        assert json.loads(shown) == json.loads(statement)
-        assert "\n" in shown
-    else:
-        assert shown == statement
 
 
 def test_a_row_is_short_and_visible(desk: Any) -> None:
@@ -49,3 +27,24 @@ def test_what_was_answered_before_is_shown(desk: Any, tab: Any) -> None:
     assert first.handle in page.get("/ui/approvals?view=answered").text
     assert first.handle not in page.get("/ui/approvals?view=waiting").text
     assert second.handle in page.get("/ui/approvals?view=nonsense").text
+
+
+def test_a_plan_is_shown_line_by_line(desk: Any, tab: Any) -> None:
+    plan = '--- as it is\n+++ as it would be\n@@ -1 +1 @@\n-  "replicas": 2\n+  "replicas": 9 <b>\u202e\n'
+    statement = '{"do": "patch deployments web in prod", "body": {"spec": {"replicas": 9}}}'
+    held = desk.hold(statement, protocol="kubernetes", parameters=(), blast={"note": "one object", "plan": plan})
+    text = tab("Dana").get(f"/ui/approvals/{held.handle}").text
+    assert '<span class="add">+  &#34;replicas&#34;: 9 &lt;b&gt;⟦U+202E⟧</span>' in text
+    assert '<span class="del">-  &#34;replicas&#34;: 2</span>' in text
+    assert "patch deployments web in prod" in tab("Dana").get("/ui/approvals").text
+    explained = desk.hold("DELETE FROM orders WHERE id = 4", blast={"plan": "- Seq Scan\n+ x"})
+    assert 'class="del"' not in tab("Dana").get(f"/ui/approvals/{explained.handle}").text
+
+
+def test_ends_are_said(desk: Any, tab: Any) -> None:
+    held = desk.hold(within=0.05)  # shorter than signing in takes
+    page = tab("Dana")
+    assert page.post(f"/ui/approvals/{held.handle}/approve", {"seal": held.seal}).status_code == 410
+    text = page.get(f"/ui/approvals/{held.handle}").text
+    assert "lapsed" in text
+    assert "approve-form" not in text

@@ -1,14 +1,15 @@
-"""Steps of a recording as a page shows them."""
+"""Operations of a recording as a page shows them."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from wicketgate_gateway.audit.events import Operation
 from wicketgate_gateway.contract.errors import WicketgateError
-from wicketgate_gateway.recording.replay import Answered, Asked, Note, Output
+from wicketgate_gateway.recording.replay import Answered, Asked, Note, Output, Resized, Step
 from wicketgate_gateway.ui import steps
 from wicketgate_gateway.wire.postgres.messages import FieldDescription
 
@@ -42,18 +43,110 @@ def test_a_result_and_an_error() -> None:
     assert "division" in failed["all"]
 
 
-def test_output_of_a_command_is_text() -> None:
-    data = b"\x1b[31mred\x1b[0m\x1b]0;title\x07\r\nnext \x08\xff"
-    shown = steps._step(Output(1, 5, "stdout", data), 0)
-    assert shown["text"] == "red\nnext ⟦U+0008⟧\ufffd"
-    assert shown["stream"] == "stdout"
+def gathered(given: list[Step], protocol: str = "ssh", text: str = "", page: int = 0, go: str = "") -> dict[str, Any]:
+    found = steps._Gathered(0, protocol, text, page, go)
+    for step in given:
+        found.take(step)
+    return found.result()
 
 
-def test_a_note() -> None:
-    assert steps._step(Note(5, "cut"), 0)["text"] == "cut"
+def test_output_of_a_command_is_text_by_stream() -> None:
+    data = b"\x1b[31mred\x1b[0m\x1b]0;title\x07\r\nnext \x08\xff <b>\xe2\x80\xae"
+    given = [
+        Asked(1, 0, "ls"),
+        Output(1, 1, "stdout", b"caf\xc3"),
+        Output(1, 2, "stdout", b"\xa9\n"),
+        Output(1, 3, "stderr", data),
+        Output(1, 4, "stdout", b"\x00\x01\x00\x00\x00\x00"),
+        Answered(1, 9, 9, tag="exit 2"),
+    ]
+    (op,) = gathered(given)["operations"]
+    out, err, binary, _ = op["parts"]
+    assert (out["stream"], out["text"]) == ("stdout", "café\n")  # a character cut by two pieces is whole
+    assert err["text"] == "red\nnext \x08\ufffd <b>\u202e"  # the template writes out what does not show itself
+    assert binary["binary"]
+    assert (op["status"], op["terminal"], op["id"]) == ("exit 2", True, "n1")
+
+
+def test_what_belongs_together_stands_together() -> None:
+    """Two channels side by side, and a person's answer between them."""
+    given: list[Step] = [
+        Asked(1, 0, "sleep 9"),
+        Asked(2, 1, "id"),
+        Output(1, 2, "stdout", b"x"),
+        Note(3, "hold-1: Dana approves\u202e"),
+        Output(2, 4, "stdout", b"y"),
+        Output(1, 5, "stdout", b"z"),
+        Resized(6, "", 1, 80, 24),
+    ]
+    first, second, note = gathered(given)["operations"]
+    assert [part["text"] for part in first["parts"]] == ["xz"]
+    assert [part["text"] for part in second["parts"]] == ["y"]
+    assert note["note"] == "hold-1: Dana approves⟦U+202E⟧"
+    assert first["pty"]
+
+
+def test_requests_have_a_method_and_bodies_laid_out() -> None:
+    given = [
+        Asked(1, 0, "POST /orders?x=1"),
+        Output(1, 1, "stdin", b'{"a":1,"a":2,"n":1.10}'),
+        Output(1, 2, "stdout", b"plain"),
+        Answered(1, 3, 2, tag="201 Created"),
+    ]
+    (op,) = gathered(given, "http")["operations"]
+    assert op["request"] == ("POST", "/orders?x=1")
+    assert (op["status"], op["terminal"]) == ("201 Created", False)
+    body, answer, _ = op["parts"]
+    assert (body["stream"], body["language"]) == ("request body", "json")
+    assert body["text"] == '{\n  "a": 1,\n  "a": 2,\n  "n": 1.10\n}'
+    assert (answer["stream"], answer["text"]) == ("answer", "plain")
+
+
+def test_searching_across_the_border_of_pieces() -> None:
+    given: list[Step] = [
+        Asked(1, 0, "cat a"),
+        Output(1, 10**9, "stdout", b"first\nthe pass"),
+        Output(1, 2 * 10**9, "stdout", b"word is x\n"),
+        Asked(2, 3 * 10**9, "id"),
+        Output(2, 3 * 10**9, "stdout", b"uid"),
+    ]
+    found = gathered(given, text="PASSWORD")
+    assert [op["number"] for op in found["operations"]] == [1]
+    assert found["operations"][0]["finds"] == [(2.0, "the password is x")]
+    assert gathered(given, text="nowhere")["count"] == 0
+
+
+@pytest.mark.parametrize(
+    ("go", "target", "page"),
+    [
+        ("1", "n1", 0),
+        ("#150", "n150", 100),
+        ("0:10", "n11", 0),
+        ("0:02:05", "n126", 100),
+        ("999", "", 0),
+        ("<x>", "", 0),
+    ],
+)
+def test_seeking(go: str, target: str, page: int) -> None:
+    given: list[Step] = [Asked(n, (n - 1) * 10**9, f"op {n}") for n in range(1, 201)]
+    found = gathered(given, go=go)
+    assert (found["target"], found["page"]) == (target, page)
+    assert not target or target in [op["id"] for op in found["operations"]]
+
+
+def test_what_is_long_is_bounded() -> None:
+    given: list[Step] = [Asked(1, 0, "yes")]
+    given += [Output(1, n, "stdout", b"y" * 32_000) for n in range(100)]
+    (op,) = gathered(given)["operations"]
+    assert (op["parts"][0]["size"], len(op["parts"][0]["text"])) == (3_200_000, steps.MAX_BODY)
+    assert op["parts"][0]["cut"]
+    given = [Asked(1, 0, "x"), *(Output(1, n, ("stdout", "stderr")[n % 2], b"z") for n in range(100))]
+    (op,) = gathered(given)["operations"]
+    assert (len(op["parts"]), op["more"]) == (steps.MAX_PARTS, 100 - steps.MAX_PARTS)
 
 
 def test_a_state_without_a_store(tmp_path: Path) -> None:
     with pytest.raises(WicketgateError) as error:
         steps.Steps(tmp_path).read("last")
     assert error.value.code == "session-unknown"
+    assert not steps.Steps(tmp_path).live("last")

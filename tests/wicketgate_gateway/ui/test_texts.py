@@ -78,6 +78,8 @@ def test_no_template_has_inline_script_or_style() -> None:
     ("name", "digest"),
     [
         ("htmx.min.js", "a0abb04f2f45a1f89d1d4844023245537e5e6014c87b144553e0607b4cc32130"),
+        ("asciinema-player.css", "981fe7bc6042048b2a373b6da297f747e324e90a8b6264e833e3a92cec22dfb9"),
+        ("asciinema-player.min.js", "752c9b528b664f5b16f27c68ba22fc7973d1d6063a1c3e4795a4c8015943acf6"),
         ("pico.min.css", "2830e93a11683edcd55d128ec84d842337ae041e59ea395a2f9150df80a67a68"),
     ],
 )
