@@ -114,7 +114,7 @@ def send(ground: KubeRunning, attack: dict[str, Any]) -> bytes:
         headers["Content-Type"] = attack.get("type", "application/json")
     for name, value in attack.get("headers", {}).items():
         if value:
-            headers[name] = value
+            headers[name] = value.replace(" T", f" {token}").replace("~T", f"~{token}")
         else:
             headers.pop(name, None)
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

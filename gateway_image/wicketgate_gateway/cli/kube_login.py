@@ -3,7 +3,8 @@
 How this works: each target of kind `kubernetes` becomes a cluster whose server is the gateway, and a context. The user
 is an exec credential plugin (client.authentication.k8s.io/v1), so that kubectl, Helm and client libraries ask for a
 fresh token by themselves and keep it until it ends; no token is in the file. `kube token` loads as little as `token`
-does, since it runs before every command.
+does, since it runs before every command. What `WICKETGATE_REASON` says goes behind the token
+(`wire/kubernetes/reason.py`), since kubectl and Helm can send nothing else.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ SPARE_SECONDS = 120
 def token(*, config: Path | None = None) -> None:
     """Print the bot's token as an ExecCredential, as kubectl asks for it.
 
+    What WICKETGATE_REASON says is what people read who are asked to approve a held request.
+
     Parameters
     ----------
     config
@@ -33,9 +36,19 @@ def token(*, config: Path | None = None) -> None:
     """
     got = client.fetch_token(client.settings(client.config_path(config)))
     ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(got.expires_at - SPARE_SECONDS))
-    status = {"token": got.token, "expirationTimestamp": ends}
+    status = {"token": _with_reason(got.token), "expirationTimestamp": ends}
     credential = {"apiVersion": API_VERSION, "kind": "ExecCredential", "status": status}
     sys.stdout.write(jsonlib.dumps(credential) + "\n")
+
+
+def _with_reason(token: str) -> str:
+    """With `WICKETGATE_REASON` behind it, for approvers. Raises WicketgateError if they could not read it."""
+    why = os.environ.get("WICKETGATE_REASON", "")
+    if not why:
+        return token
+    from wicketgate_gateway.wire.kubernetes import reason
+
+    return reason.written(token, why)
 
 
 def login(

@@ -9,8 +9,11 @@ with such a value is not written back (`holds_masked`): a bot that edits what it
 from __future__ import annotations
 
 import base64
+import copy
+from collections.abc import Callable
 from typing import Any, Final
 
+from wicketgate_gateway.wire.kubernetes.body import canonical
 from wicketgate_gateway.wire.kubernetes.request import Request
 
 TEXT: Final = "masked-by-wicketgate"
@@ -32,6 +35,12 @@ def mask(value: Any, request: Request) -> bool:
     if concerns(request) and isinstance(value, dict):
         for item in _items(value):
             changed = _secret(item, token=request.subresource == "token") or changed
+    elif concerns(request) and isinstance(value, list):
+        # A JSON patch: which of its values go where is not looked at.
+        for step in value:
+            if isinstance(step, dict) and "value" in step:
+                step["value"] = TEXT
+                changed = True
     pending: list[Any] = [value]
     while pending:
         item = pending.pop()
@@ -46,6 +55,30 @@ def mask(value: Any, request: Request) -> bool:
         elif isinstance(item, list):
             pending += item
     return changed
+
+
+def sealed(value: Any, seal: Callable[[bytes], str]) -> Any:
+    """The body of a write of a Secret (an object, or a patch of any kind) with `seal` of each value in its place.
+
+    Unlike `mask` it keeps values apart that differ, and what is deleted (`null`) stays so.
+    """
+    found = copy.deepcopy(value)
+    if isinstance(found, list):
+        for step in found:
+            if isinstance(step, dict) and "value" in step:
+                step["value"] = seal(canonical(step["value"]))
+        return found
+    for key in ("data", "stringData"):
+        values = found.get(key)
+        if isinstance(values, dict):
+            found[key] = {name: one if one is None else seal(canonical(one)) for name, one in values.items()}
+        elif values is not None:
+            found[key] = seal(canonical(values))
+    metadata = found.get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
+    if isinstance(annotations, dict) and annotations.get(_LAST_APPLIED) is not None:
+        annotations[_LAST_APPLIED] = seal(canonical(annotations[_LAST_APPLIED]))
+    return found
 
 
 def holds_masked(value: Any) -> bool:

@@ -36,6 +36,7 @@ from wicketgate_gateway.wire.http.head import (
     request_length,
     write_response,
 )
+from wicketgate_gateway.wire.kubernetes import reason
 from wicketgate_gateway.wire.kubernetes.body import MAX_BODY
 from wicketgate_gateway.wire.kubernetes.status import status
 
@@ -173,7 +174,7 @@ class _Connection:
         name = ""
         try:
             principal = await self._bot(head)
-            name, target = _target_of(head)
+            name, target = target_of(head)
             live = await self._session(principal, name, head)
             await live.serve(head, target, content, self)
         except Refused as error:
@@ -216,7 +217,7 @@ class _Connection:
             raise Refused("token-missing", "one `Authorization: Bearer` with the bot's token is needed",
                           "use the kubeconfig that `wicketgate kube login` writes")  # fmt: skip
         async with asyncio.timeout(self._listener.login_seconds):
-            return await self._registry.authenticator.bot(token.strip())
+            return await self._registry.authenticator.bot(reason.split(token.strip())[0])
 
     async def _session(self, principal: Principal, name: str, head: RequestHead) -> KubernetesSession:
         live = self._live
@@ -386,7 +387,7 @@ class _Connection:
 _JSON = [("Content-Type", "application/json")]
 
 
-def _target_of(head: RequestHead) -> tuple[str, str]:
+def target_of(head: RequestHead) -> tuple[str, str]:
     """The target's name and the request target that is its own. Raises LogInError."""
     target = head.target
     if not target.startswith(PREFIX):

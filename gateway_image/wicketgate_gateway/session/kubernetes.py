@@ -40,7 +40,7 @@ from wicketgate_gateway.session.kubernetes_answers import (
     without_secrets,
 )
 from wicketgate_gateway.session.kubernetes_discovery import Discovery
-from wicketgate_gateway.session.kubernetes_hold import Approved, ask, canonical, parsed
+from wicketgate_gateway.session.kubernetes_hold import Approved, ask
 from wicketgate_gateway.session.kubernetes_request import Asked, Client, Refused
 from wicketgate_gateway.session.kubernetes_upstream import Upstream, UpstreamError
 from wicketgate_gateway.session.redacting import IDLE_SECONDS
@@ -49,6 +49,7 @@ from wicketgate_gateway.tunnel.messages import Open, Opened
 from wicketgate_gateway.tunnel.mux import Stream
 from wicketgate_gateway.wire.http.head import RequestHead
 from wicketgate_gateway.wire.kubernetes import body as bodies
+from wicketgate_gateway.wire.kubernetes import reason as reasons
 from wicketgate_gateway.wire.kubernetes.body import Body
 from wicketgate_gateway.wire.kubernetes.record import Kind, pack
 from wicketgate_gateway.wire.kubernetes.request import Request, RequestError, understand
@@ -142,6 +143,7 @@ class KubernetesSession:
     async def _understood(self, head: RequestHead, target: str, content: bytes) -> Asked | Refused:
         request = understand(head.method, target)
         self._check_headers(head, request)
+        reason = reasons.given(head)
         body, raw = None, b""
         if request.subresource == "proxy" or not request.resource:
             raw = content
@@ -155,7 +157,7 @@ class KubernetesSession:
         unknown = point.object is UNKNOWN and (opaque or self._reads_objects())
         # Of what is not allowed whatever the object is, no dry run is asked.
         first = replace(point, object=ASSUMED) if unknown else point
-        asked = Asked(head, request, body, point, self._decide(first), raw=raw)
+        asked = Asked(head, request, body, point, self._decide(first), raw=raw, reason=reason)
         if namespaced is None and asked.verdict.effect is not Effect.DENY:
             asked.verdict = no_such(request)
         if asked.verdict.effect is Effect.DENY:
@@ -276,9 +278,7 @@ class KubernetesSession:
         """The approval and the request as it was stored; None if the client was told that there is none."""
         outcome = await ask(self, asked, tell=lambda _: None, gone=client.gone())
         if isinstance(outcome, Approved):
-            stored = parsed(outcome.text)
-            again = replace(asked, request=replace(stored[0], method=asked.request.method), body=stored[1])
-            if canonical(again) == canonical(asked) and outcome.still(self, asked):
+            if outcome.still(self, asked):
                 return outcome, asked
             outcome.hold.abandon()
             outcome = Verdict(
@@ -502,7 +502,8 @@ class KubernetesSession:
             content = bodies.canonical(asked.resolved)
         if secrets.concerns(asked.request) or b'"Secret"' in content:
             content = without_secrets(content, asked.request) if content else b""
-        self._record_asked(asked.seq, f"{asked.point}\n{asked.request.method} {asked.request.target}")
+        why = f"\nreason: {asked.reason}" if asked.reason else ""
+        self._record_asked(asked.seq, f"{asked.point}\n{asked.request.method} {asked.request.target}{why}")
         if content:
             self.record(Kind.BODY, content, client=True)
 

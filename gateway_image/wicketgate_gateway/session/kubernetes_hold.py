@@ -1,8 +1,10 @@
 """A held request to Kubernetes: what people are shown, what an approval is bound to, and the wait.
 
 How this works: the operation's canonical text holds all that goes out: method, path and parameters, the body's form and
-the body itself. Exec and attach are the same whether they come by GET or POST. Approvers see it as a diff of the object
-where the API server says by a dry run what would become of it, and the pod that a command would run in.
+the body itself. What runs is the request that led to exactly this text. Of values of Secrets it holds keyed digests:
+they are bound to the approval, and neither people nor the control store get them. Exec and attach are the same whether
+they come by GET or POST. Approvers see it as a diff of the object where the API server says by a dry run what would
+become of it, and the pod that a command would run in.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import difflib
+import hmac
 import json
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
@@ -19,11 +22,7 @@ from wicketgate_gateway.approvals.model import Claim, Held, Request
 from wicketgate_gateway.contract.verdict import Effect, Verdict
 from wicketgate_gateway.masking import kubernetes as secrets
 from wicketgate_gateway.session.holds import Answer, Blast, Hold, until
-from wicketgate_gateway.wire.kubernetes import protobuf
-from wicketgate_gateway.wire.kubernetes.body import Body
-from wicketgate_gateway.wire.kubernetes.body import canonical as compact
 from wicketgate_gateway.wire.kubernetes.request import Request as Wanted
-from wicketgate_gateway.wire.kubernetes.request import understand
 
 if TYPE_CHECKING:
     from wicketgate_gateway.session.kubernetes import KubernetesSession
@@ -38,11 +37,6 @@ class Approved:
 
     hold: Hold
     claim: Claim
-
-    @property
-    def text(self) -> str:
-        """The operation as it was stored and approved."""
-        return self.claim.request.statement
 
     @property
     def handle(self) -> str:
@@ -66,31 +60,24 @@ class Approved:
         )
 
 
-def canonical(asked: Asked) -> str:
-    """The operation, whole, as one text: JSON, which people can read."""
+def canonical(asked: Asked, key: bytes) -> str:
+    """The operation, whole, as one text: JSON, which people can read. `key` is for digests of values of Secrets."""
+
+    def sealed(value: bytes) -> str:
+        return f"hmac-sha256:{hmac.digest(key, value, 'sha256').hex()} ({len(value)} bytes)"
+
     request, body = asked.request, asked.body
+    hidden = secrets.concerns(request)
     method = "CONNECT" if request.connects else request.method
     document: dict[str, Any] = {"do": str(asked.point), "method": method, "target": request.target}
     if body is not None and not body.opaque:
         document["type"] = body.form
-        document["body"] = body.value
+        document["body"] = secrets.sealed(body.value, sealed) if hidden else body.value
     elif body is not None:
-        document["protobuf"] = body.raw.hex()
+        document["protobuf"] = sealed(body.raw) if hidden else body.raw.hex()
     elif asked.raw:
         document["raw"] = asked.raw.hex()
     return json.dumps(document, indent=1, ensure_ascii=False)
-
-
-def parsed(text: str) -> tuple[Wanted, Body | None]:
-    """The request and body of a canonical text."""
-    document = json.loads(text)
-    method = "POST" if document["method"] == "CONNECT" else document["method"]
-    body = None
-    if "body" in document:
-        body = Body(document["type"], document["body"], compact(document["body"]))
-    elif "protobuf" in document:
-        body = Body(protobuf.FORM, None, bytes.fromhex(document["protobuf"]))
-    return understand(method, document["target"]), body
 
 
 def held(session: KubernetesSession, asked: Asked) -> Held:
@@ -106,11 +93,11 @@ def held(session: KubernetesSession, asked: Asked) -> Held:
         target=inner.opening.target_name,
         protocol=inner.opening.protocol,
         session=inner.id,
-        statement=canonical(asked),
+        statement=canonical(asked, inner.gate.mask_key),
         parameters=(),
         facts={},
         policy=inner.policy.digest,
-        reason="",
+        reason=asked.reason,
     )
 
 
@@ -186,6 +173,11 @@ async def ask(
         return reach(asked, *await session.preview(asked))
 
     one = held(session, asked)
+    looks = session.session.detecting
+    if looks is not None and looks.holds_secret(f"{one.statement}\n\n{one.reason}".encode(errors="replace")):
+        gone.close()
+        said = "this is held for approval, and there is a key or token in it, which nobody may be shown"
+        return _refused(verdict, "hold-not-showable", said, "send it without the key")
     hold = holds.begin(
         one, terms, shown=one.statement, measure=measure, asked=told, answered=answered.set
     )  # fmt: skip
@@ -206,7 +198,10 @@ async def ask(
     answer = hold.answer or Answer(code="internal-error", message="the hold failed inside the gateway")
     if answer.claim is None:
         message = answer.message.replace("the statement did not run", "the request did not run")
-        return _refused(verdict, answer.code, message, answer.remedy.replace("statement", "request"))
+        remedy = answer.remedy.replace("statement", "request")
+        if answer.code == "hold-reason-missing":
+            remedy = "say why: set `WICKETGATE_REASON` for kubectl and Helm; libraries send `X-Wicketgate-Reason`"
+        return _refused(verdict, answer.code, message, remedy)
     return Approved(hold, answer.claim)
 
 

@@ -68,6 +68,8 @@ class Asked:
     """The object that a write leads to, where a dry run was asked."""
     raw: bytes = b""
     """The body behind `proxy`, which is the backend's own."""
+    reason: str = ""
+    """Why the bot asks, in its own words."""
 
     @property
     def sent(self) -> bytes:

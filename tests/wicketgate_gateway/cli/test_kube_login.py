@@ -77,9 +77,27 @@ def test_mistakes(config: Path, tmp_path: Path) -> None:
         kube_login.login(config=config, kubeconfig=tmp_path / "x")
 
 
+def test_the_reason_goes_behind_the_token(
+    config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one line; what approvers could not read is told to the bot, and no token is given."""
+    monkeypatch.setattr(client, "fetch_token", lambda _: AccessToken("a.b.c", 1_800_000_120.0))
+    monkeypatch.setenv("WICKETGATE_REASON", " ticket 4711:\n disk full ")
+    assert run(["kube", "token", "--config", str(config)]) == 0
+    token = json.loads(capsys.readouterr().out)["status"]["token"]
+    assert token == "a.b.c~dGlja2V0IDQ3MTE6IGRpc2sgZnVsbA"
+    for bad in ("x" * 1001, "a\u202eb", "a\x00b"):
+        monkeypatch.setattr(kube_login.os, "environ", {"WICKETGATE_REASON": bad})
+        assert run(["kube", "token", "--config", str(config)]) == 1
+        told = capsys.readouterr()
+        assert "the reason" in told.err
+        assert told.out == ""
+
+
 def test_the_credential(config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """As `client.authentication.k8s.io/v1` has it; by the quick way and by the long one."""
     monkeypatch.setattr(client, "fetch_token", lambda _: AccessToken("a.b.c", 1_800_000_120.0))
+    monkeypatch.delenv("WICKETGATE_REASON", raising=False)
     for arguments in (["kube", "token", "--config", str(config)], ["kube", "token", f"--config={config}"]):
         assert run(arguments) == 0
         credential = json.loads(capsys.readouterr().out)

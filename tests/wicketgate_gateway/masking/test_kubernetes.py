@@ -46,6 +46,23 @@ def test_values_are_masked_wherever_they_stand(value: Any, request_: Any) -> Non
     assert '"keep": "me"' in text
 
 
+def test_a_json_patch_is_masked_for_the_record() -> None:
+    """Whatever path its values go to."""
+    value = [{"op": "add", "path": "/data/k", "value": "canary"}, {"op": "remove", "path": "/data/l"}]
+    assert masking.mask(value, understand("PATCH", "/api/v1/namespaces/a/secrets/x"))
+    assert "canary" not in json.dumps(value)
+    assert value[1] == {"op": "remove", "path": "/data/l"}
+    assert not masking.mask([{"value": "v"}], PODS)
+
+
+def test_sealed_values_differ_as_values_do() -> None:
+    """And what is deleted stays deleted; the value itself is left alone."""
+    value = {"data": {"a": "1", "b": "2", "c": None}, "metadata": {"name": "x"}}
+    found = masking.sealed(value, lambda text: f"<{text.decode()}>")
+    assert found == {"data": {"a": '<"1">', "b": '<"2">', "c": None}, "metadata": {"name": "x"}}
+    assert value["data"]["a"] == "1"
+
+
 def test_a_token_is_masked() -> None:
     """It would open the cluster past the gateway."""
     request = understand("POST", "/api/v1/namespaces/a/serviceaccounts/x/token")

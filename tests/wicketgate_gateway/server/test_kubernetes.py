@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wicketgate_gateway.server.kubernetes import _target_of
+from wicketgate_gateway.server.kubernetes import target_of
 from wicketgate_gateway.wire.http.head import parse_request
 
 
@@ -23,4 +23,4 @@ from wicketgate_gateway.wire.http.head import parse_request
 )
 def test_the_target(target: str, expected: tuple[str, str]) -> None:
     """By the first part behind `/t/`, as it is written: nothing is decoded."""
-    assert _target_of(parse_request(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())) == expected
+    assert target_of(parse_request(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())) == expected
