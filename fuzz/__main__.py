@@ -1,4 +1,4 @@
-"""`python -m fuzz codec|decision|http|masks|twin [--minutes N]`: fuzz one target; exits with 0 if nothing was found.
+"""`python -m fuzz codec|decision|http|kubernetes|masks|twin [--minutes N]`: fuzz one; exits with 0 if nothing is found.
 
 Inputs that reached something new are kept in `.fuzz/<target>/corpus` below the current folder, so that the next run
 starts from them; an input that fails is written to `.fuzz/<target>/` with its kind and hash as name, and
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-TARGETS = ("codec", "decision", "http", "masks", "twin", "regress")
+TARGETS = ("codec", "decision", "http", "kubernetes", "masks", "twin", "regress")
 
 
 def main() -> int:
@@ -49,6 +49,8 @@ def main() -> int:
             from fuzz import codec as target
         elif options.target == "http":
             from fuzz import http as target
+        elif options.target == "kubernetes":
+            from fuzz import kubernetes as target
         elif options.target == "twin":
             from fuzz import twin as target
         else:

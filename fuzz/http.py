@@ -151,6 +151,15 @@ def _same_as_h11(raw: bytes, head: RequestHead, content: bytes) -> None:
         raise DifferenceError(f"h11 reads {seen[:3]}")
 
 
+def one_request(out: bytes, method: str, target: str, content: bytes) -> None:
+    """Whether h11 and llhttp read these bytes as exactly this one request. Raises DifferenceError."""
+    first, second = _h11(out), _llhttp(out)
+    if first is None or first[:3] != (method, target, content):
+        raise DifferenceError(f"h11 reads what goes out as {first}")
+    if second is None or (*second[:3], second[3]) != (method, target, content, 1):
+        raise DifferenceError(f"llhttp reads what goes out as {second}")
+
+
 def _goes_out(
     out: bytes, head: RequestHead, target: Target, content: bytes, passed: tuple[tuple[str, str], ...]
 ) -> None:

@@ -77,7 +77,8 @@ _NAME: Final = re.compile(r"[!-$&-.0-~]{1,253}\Z")
 """Printable ASCII without `%` and `/` (k8s.io/apimachinery/pkg/api/validation/path); which names are valid depends on
 the kind, and is for the API server to say."""
 _INTEGER: Final = re.compile(r"-?[0-9]{1,18}\Z")
-_FIELD: Final = re.compile(r"([A-Za-z0-9./_-]+)(==|=|!=)([^,\\=!]*)\Z")
+_FIELD: Final = re.compile(r"((?:[^,=!\\]|\\[^=]|\\(?==)|!(?!=))*)(==|=|!=)((?:[^,\\=]|\\[,\\=])*)(?:,|\Z)|,")
+"""A term of a field selector, or an empty one (k8s.io/apimachinery/pkg/fields/selector.go)."""
 _LABEL_TERM: Final = re.compile(r"([A-Za-z0-9./_-]+)(?:==|=)([A-Za-z0-9._-]*)\Z")
 
 CONNECTS: Final = frozenset({"exec", "attach", "portforward"})
@@ -329,10 +330,15 @@ def _named(request: Request) -> Request:
     selector = request.value("fieldSelector")
     if request.name or not selector or request.verb not in ("list", "watch", "deletecollection"):
         return request
-    terms = [_FIELD.match(part) for part in selector.split(",")]
-    if any(term is None for term in terms):
-        return request
-    names = {term[3] for term in terms if term is not None and term[1] == "metadata.name" and term[2] != "!="}
-    if len(names) != 1 or not _NAME.match(name := names.pop()):
+    at, name = 0, ""
+    while at < len(selector):
+        term = _FIELD.match(selector, at)
+        if term is None:
+            return request
+        at = term.end()
+        if term[1] == "metadata.name" and term[2] != "!=":
+            # Of several, one is enough: what is asked for is all of them at once.
+            name = name or re.sub(r"\\(.)", r"\1", term[3])
+    if not _NAME.match(name) or name in (".", ".."):
         return request
     return replace(request, name=name, named_by_selector=True)
