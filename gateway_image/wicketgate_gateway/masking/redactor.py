@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from wicketgate_gateway.contract.policy import MaskMethod
 from wicketgate_gateway.masking.detectors import Detecting, Detectors
-from wicketgate_gateway.masking.detectors_twin import VEIL, unveil
+from wicketgate_gateway.masking.detectors_twin import VEIL, Bare
 from wicketgate_gateway.masking.text import REDACTED
 
 MOST_HELD = 128 * 1024
@@ -119,11 +119,11 @@ class Redactor:
         """Where what may not yet be passed on begins: as it stands, and without what hides characters."""
         at = self._begun(buffer)
         if VEIL.search(buffer):
-            view, places = unveil(buffer)
-            cut = self._begun(view)
-            at = min(at, places[cut][0] if cut < len(view) else len(buffer))
+            bare = Bare(buffer)
+            cut = self._begun(bare.view)
+            at = min(at, bare.place(cut) if cut < len(bare.view) else len(buffer))
             escape = buffer.rfind(b"\x1b", max(0, len(buffer) - 4096))
-            if escape >= 0 and (not places or places[-1][1] <= escape):
+            if escape >= 0 and bare.end <= escape:
                 at = min(at, escape)  # it may go on
         return at
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from wicketgate_gateway.contract.policy import BUILT_IN_DETECTORS, Detector, Mask, MaskMethod
 from wicketgate_gateway.masking.detectors import Detecting, Detectors
+from wicketgate_gateway.masking.detectors_twin import Bare, unveil
 from wicketgate_gateway.masking.redactor import MOST_HELD, Redactor, redactor
 from wicketgate_gateway.masking.text import REDACTED
 
@@ -67,6 +68,21 @@ def test_split_anywhere_it_is_the_same(text: bytes, sizes: list[int]) -> None:
         at += size
     pieces.append(text[at:])
     assert through(Redactor(LOOKS), pieces) == LOOKS.text(text)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.sampled_from([*SECRETS, b"\x1b", b"\x1b[1m", b"\x1b]0;t", b"\x07", b"%41", b"\\/", b"\\u0041", b"\xc2\xad"])
+        | st.binary(max_size=5)
+    ).map(b"".join)
+)
+def test_the_view_of_streams_is_that_of_texts(data: bytes) -> None:
+    view, places = unveil(data)
+    bare = Bare(data)
+    assert bare.view == view
+    assert [bare.place(at) for at in range(len(view))] == [start for start, _ in places]
+    assert bare.end == (places[-1][1] if places else 0)
 
 
 def test_stars_keep_places_and_lengths() -> None:
