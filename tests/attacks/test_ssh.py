@@ -214,10 +214,10 @@ COMMANDS: dict[str, str | bytes] = {
     "shell-c": f"sh -c 'touch {MARK}'",
     "env-runs": f"env touch {MARK}",
     "xargs": f"xargs touch {MARK}",
-    "scp-sink": f"scp -t {VAULT}",
-    "scp-source": f"scp -f {VAULT}/key",
-    "scp-source-recursive": f"scp -r -f {VAULT}",
     "scp-program": f"scp -S /tmp/x -f {OPEN}/a.txt",
+    "scp-pattern": f"scp -f {VAULT}/*",
+    "scp-by-path": f"/usr/bin/scp -f {VAULT}/key",
+    "scp-both-ways": f"scp -t -f {VAULT}/key",
     "rsync-server": f"rsync --server --sender -logDtpre.iLsfxC . {VAULT}/",
     "sftp-server": "/usr/lib/openssh/sftp-server",
     "internal-sftp": "internal-sftp",
@@ -232,6 +232,50 @@ def test_commands(gateway: SshRunning, client: paramiko.Transport, name: str) ->
     assert status == 126, said
     assert (b"`scp -s`" in said) == name.startswith("scp-")
     judged(gateway, before, said)
+
+
+COPIES: dict[str, tuple[str, bytes]] = {
+    "sink-elsewhere": (f"scp -t {VAULT}", b"C0644 1 x\nx\0"),
+    "sink-over-a-file": (f"scp -t {VAULT}/key", b"C0644 1 key\nx\0"),
+    "sink-by-a-link": (f"scp -t {OPEN}/to-vault", b"C0644 1 x\nx\0"),
+    "sink-over-a-linked-file": (f"scp -t {OPEN}/to-key", b"C0644 1 x\nx\0"),
+    "sink-in-what-is-denied": (f"scp -t {OPEN}/private", b"C0644 1 x\nx\0"),
+    "sink-name-with-dots": (f"scp -t {OPEN}", b"C0644 1 ../mark\nx\0"),
+    "sink-name-of-dots": (f"scp -r -t {OPEN}", b"D0755 0 ..\nC0644 1 mark\nx\0E\n"),
+    "sink-absolute-name": (f"scp -t {OPEN}", f"C0644 1 {MARK}\nx\0".encode()),
+    "sink-folder-uninvited": (f"scp -t {OPEN}", b"D0755 0 new\nE\n"),
+    "sink-special-bits": (f"scp -p -t {OPEN}", b"C4755 1 new\nx\0"),
+    "sink-huge": (f"scp -t {OPEN}", b"C0644 99999999999999999999 new\nx"),
+    "sink-no-protocol": (f"scp -t {OPEN}", b"GET / HTTP/1.1\r\n\r\n"),
+    "sink-long-line": (f"scp -t {OPEN}", b"C0644 1 " + b"x" * 20_000),
+    "source-elsewhere": (f"scp -f {VAULT}/key", bytes(20)),
+    "source-tree": (f"scp -r -f {VAULT}", bytes(20)),
+    "source-by-a-link": (f"scp -f {OPEN}/to-key", bytes(20)),
+    "source-by-dots": (f"scp -f {OPEN}/../vault/key", bytes(20)),
+    "source-tree-with-what-is-denied": (f"scp -r -f {OPEN}/private", bytes(20)),
+    "source-of-a-root": ("scp -r -f /", bytes(20)),
+    "source-of-a-device": ("scp -f /dev/zero", bytes(20)),
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_copies_by_the_old_protocol(gateway: SshRunning, client: paramiko.Transport, name: str) -> None:
+    command, sent = COPIES[name]
+    before = len(gateway.operations())
+    channel = client.open_session(timeout=30)
+    channel.exec_command(command)
+    with contextlib.suppress(OSError):  # it may be over by then
+        channel.sendall(sent)
+    status, said = answer(channel)
+    assert status in (1, 126), said
+    assert CANARY.encode() not in said
+    untouched()
+    assert sorted(os.listdir(OPEN)) == ["a.txt", "private", "to-key", "to-root", "to-vault", "up"]
+    made = gateway.operations()[before:]
+    assert made[0].statement == command
+    assert not [
+        o for o in made[1:] if o.effect == "allow" and not all(p.startswith(("read", "write")) for p in o.relations)
+    ]
 
 
 @pytest.mark.parametrize("name", [b"sftp\xff", b"\xff", b"sftp\xc0\x80", b"s\xe4ftp"])

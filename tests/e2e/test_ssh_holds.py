@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncssh
+import paramiko
 import pytest
 
 from tests.running import DBA
@@ -37,13 +38,27 @@ def gateway(
     shutil.rmtree(GROUND, ignore_errors=True)
     GROUND.mkdir()
     (GROUND / "old").write_text("old\n")
+    (GROUND / "waits").write_text("kept\n")
     owned(GROUND)
     approvers = {"groups": ["dba"]}
     rules: list[Any] = [
         {"hold": {"ssh": {"commands": [f"touch {GROUND}/*"]}, "approvers": approvers, "wait": "20s"}},
         {"hold": {"ssh": {"commands": [f"tee {GROUND}/*"]}, "approvers": approvers, "wait": "0s"}},
         {"hold": {"ssh": {"scripts": ["echo a && echo b"]}, "approvers": approvers, "wait": "20s"}},
-        {"hold": {"ssh": {"paths": [f"{GROUND}/**"], "operations": ["write", "remove"]}, "approvers": approvers}},
+        {
+            "hold": {
+                "ssh": {"paths": [f"{GROUND}/waits"], "operations": ["write", "remove"]},
+                "approvers": approvers,
+                "wait": "0s",
+            }
+        },
+        {
+            "hold": {
+                "ssh": {"paths": [f"{GROUND}/**"], "operations": ["write", "remove"]},
+                "approvers": approvers,
+                "wait": "20s",
+            }
+        },
         {"allow": {"ssh": {"paths": [f"{GROUND}/**"], "operations": "read"}}},
     ]
     control = tmp_path_factory.mktemp("control")
@@ -147,28 +162,94 @@ def test_input_without_an_end_is_not_held(gateway: SshRunning) -> None:
     process.communicate()
 
 
-def test_files_that_are_held(gateway: SshRunning) -> None:
-    written = subprocess.run(
+def sftp(gateway: SshRunning, batch: str, cwd: Path) -> subprocess.CompletedProcess[bytes]:
+    """Stock sftp."""
+    return subprocess.run(
         ["sftp", *gateway.options(), "-b", "-", "web-1"],
-        input=f"put /etc/hostname {GROUND}/new\n".encode(),
+        input=batch.encode(),
         capture_output=True,
         env=gateway.environment(),
         timeout=60,
+        cwd=cwd,
     )
-    assert written.returncode != 0
-    assert b"nobody can approve it" in written.stderr
+
+
+def test_a_file_whose_writing_is_held(gateway: SshRunning, tmp_path: Path) -> None:
+    """People see all of it; the bot reads the handle; approved, it is written once."""
+    (tmp_path / "new").write_text("what people see\n")
     seen: list[Request] = []
     someone = answering(gateway, Choice.APPROVE, seen)
-    removed = subprocess.run(
-        ["sftp", *gateway.options(), "-b", "-", "web-1"],
-        input=f"rm {GROUND}/old\n".encode(),
-        capture_output=True,
-        env=gateway.environment(),
-        timeout=60,
-    )
+    run = sftp(gateway, f"put new {GROUND}/new\n", tmp_path)
+    someone.join(40)
+    assert run.returncode == 0, run.stderr
+    assert b"held for approval as `hold-" in run.stderr
+    assert (GROUND / "new").read_text() == "what people see\n"
+    assert seen[0].statement == f"sftp write {GROUND}/new"
+    assert [p.value for p in seen[0].parameters] == [b"what people see\n"]
+    assert (seen[0].facts["flags"], seen[0].facts["size"]) == ("write, create, truncate", "16 bytes")
+    assert json.loads(seen[0].facts["paths"]) == [f"{GROUND}/new"]
+    assert seen[0].facts["attributes"].startswith("mode 0")
+    (GROUND / "new").unlink()
+    denier = answering(gateway, Choice.DENY, seen, "once is enough")
+    again = sftp(gateway, f"put new {GROUND}/new\n", tmp_path)
+    denier.join(40)
+    assert again.returncode != 0
+    assert b"once is enough" in again.stderr
+    assert not (GROUND / "new").exists()
+
+
+def test_attack_a_file_that_is_another_than_the_one_approved(gateway: SshRunning, tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("harmless\n")
+    (tmp_path / "two").write_text("harmful!\n")
+    seen: list[Request] = []
+    someone = answering(gateway, Choice.APPROVE, seen)
+    assert sftp(gateway, f"put one {GROUND}/swap\n", tmp_path).returncode == 0
+    someone.join(40)
+    assert (GROUND / "swap").read_text() == "harmless\n"
+    denier = answering(gateway, Choice.DENY, seen)
+    assert sftp(gateway, f"put two {GROUND}/swap\n", tmp_path).returncode != 0
+    denier.join(40)
+    assert seen[1].digest != seen[0].digest
+    assert (GROUND / "swap").read_text() == "harmless\n"
+
+
+def test_the_handle_is_in_the_status_of_sftp(gateway: SshRunning) -> None:
+    """For libraries, which do not show standard error."""
+    transport = paramiko.Transport(("127.0.0.1", gateway.ports["ssh"]))
+    transport.banner_timeout = transport.auth_timeout = 30
+    seen: list[Request] = []
+    try:
+        transport.start_client(timeout=30)
+        transport.auth_password("web-1", gateway.cloud.bot_token())
+        client = paramiko.SFTPClient.from_transport(transport)
+        assert client is not None
+        for _ in range(2):  # asked again, it is the same request
+            with pytest.raises(OSError, match="hold-") as caught:
+                client.remove(f"{GROUND}/waits")
+        with pytest.raises(OSError, match="cannot be shown whole"), client.open(f"{GROUND}/long", "w") as file:
+            file.write(b"x" * 70_000)
+        with pytest.raises(OSError, match="within a file"):
+            client.open(f"{GROUND}/waits", "r+")
+        assert (GROUND / "waits").read_text() == "kept\n"
+        assert not (GROUND / "long").exists()
+        answering(gateway, Choice.APPROVE, seen).join(40)
+        assert seen[0].handle in str(caught.value)
+        assert seen[0].facts["is"].startswith("a file of 5 bytes, mode 0644, changed 20")
+        client.remove(f"{GROUND}/waits")
+        assert not (GROUND / "waits").exists()
+    finally:
+        transport.close()
+
+
+def test_a_removal_that_is_held(gateway: SshRunning, tmp_path: Path) -> None:
+    seen: list[Request] = []
+    someone = answering(gateway, Choice.APPROVE, seen)
+    removed = sftp(gateway, f"rm {GROUND}/old\n", tmp_path)
     someone.join(40)
     assert removed.returncode == 0, removed.stderr
     assert not (GROUND / "old").exists()
+    assert seen[0].statement == f"sftp remove {GROUND}/old"
+    assert seen[0].facts["is"].startswith("a file of 4 bytes")
 
 
 def test_detectors_mask_what_is_shown_and_recorded(make_ssh_gateway: Callable[..., SshRunning]) -> None:
