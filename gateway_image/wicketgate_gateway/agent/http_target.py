@@ -2,9 +2,13 @@
 
 How this works: a stream is one connection to the target. A request's head comes as a message (`HttpRequest`), to which
 the credential is added; its body follows as data, framed already. The gateway sends the next head only when the answer
-before it is complete, so the agent need not follow bodies: after each head that it sent it reads the answer's, takes
-out the target's cookies, and passes on all that follows. Known secrets are taken out of what is passed on. The host
-header is the target's own, whatever the bot asked for.
+before it is complete: after each head that it sent the agent reads the answer's, takes out the target's cookies, and
+passes on what follows, without known secrets (`http_body`). Where there are secrets, bots get no parts of answers
+(`Range`), no compressed ones, and no extensions of WebSocket. The host header is the target's own, whatever the bot
+asked for.
+
+An answer of 401 is about the credential that the agent holds. One that can be asked for anew is, and a request without
+a body that changes nothing is sent again with it; else the gateway is told (`headers.TROUBLE`), and answers itself.
 """
 
 from __future__ import annotations
@@ -14,24 +18,37 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import structlog
 
 from wicketgate_gateway.agent import http_answer, tls
-from wicketgate_gateway.agent.http_credential import Credential
+from wicketgate_gateway.agent.http_body import AnswerBody
+from wicketgate_gateway.agent.http_credential import Credential, Stamps
 from wicketgate_gateway.agent.redact import Redactor
 from wicketgate_gateway.agent.target import DIAL_SECONDS, TargetConnection, TargetError
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.gateway import HttpTarget, KubernetesTarget
 from wicketgate_gateway.tunnel.messages import Cancel, Control, Failed, HttpRequest, Open, Opened
 from wicketgate_gateway.tunnel.mux import Stream
-from wicketgate_gateway.wire.http.head import HttpError, head_end, parse_response, write_request, write_response
+from wicketgate_gateway.wire.http import headers as rules
+from wicketgate_gateway.wire.http.head import (
+    HttpError,
+    ResponseHead,
+    head_end,
+    parse_response,
+    write_request,
+    write_response,
+)
 
 OPEN_SECONDS = 15.0
 RELEASE_SECONDS = 0.02
 CONTEXT_SECONDS = 60.0
 """How often a TLS context is made anew, for certificates that were renewed."""
+
+_UNSEEN = rules.RANGES | {"accept-encoding", "sec-websocket-extensions"}
+"""What is not asked for where answers are looked into: parts, and what would have to be undone."""
+_SAFE = ("GET", "HEAD", "OPTIONS")
 
 BOTS_GROUP = "wicketgate:bots"
 """The group of Kubernetes that bots are in, where the agent impersonates them: for role bindings."""
@@ -52,7 +69,7 @@ class HttpService:
         self.authority = parts.netloc
         self.base = parts.path.rstrip("/")
         self.credential = Credential(config, self._plain_context)
-        self._context: tuple[ssl.SSLContext, float] | None = None
+        self._context: tuple[ssl.SSLContext, float, Stamps] | None = None
 
     def serve(self, stream: Stream, opening: Open, on_done: Callable[[Any], None]) -> HttpStream:
         """See `kinds.Serves`."""
@@ -66,7 +83,8 @@ class HttpService:
     def context(self) -> ssl.SSLContext:
         """The TLS context, with the client certificate if there is one. Raises TargetError."""
         now = asyncio.get_running_loop().time()
-        if self._context is None or self._context[1] < now:
+        stamps = () if self.credential.certificate is None else self.credential.stamps("tls.crt", "tls.key")
+        if self._context is None or self._context[1] < now or self._context[2] != stamps:
             try:
                 context = self._plain_context()
                 context.set_alpn_protocols(["http/1.1"])
@@ -79,18 +97,18 @@ class HttpService:
                     code="credential-unreadable",
                     remedy="check `caFile` and `credential`",
                 ) from None
-            self._context = (context, now + CONTEXT_SECONDS)
+            self._context = (context, now + CONTEXT_SECONDS, stamps)
         return self._context[0]
 
-    async def connect(self) -> TargetConnection:
+    async def connect(self) -> HttpConnection:
         """A connection. Raises TargetError."""
         loop = asyncio.get_running_loop()
         context = self.context() if self.tls else None
         try:
             async with asyncio.timeout(DIAL_SECONDS):
                 if context is not None:
-                    return await tls.connect(TargetConnection, self.host, self.port, context)
-                return (await loop.create_connection(TargetConnection, self.host, self.port))[1]
+                    return await tls.connect(HttpConnection, self.host, self.port, context)
+                return (await loop.create_connection(HttpConnection, self.host, self.port))[1]
         except TimeoutError:
             raise TargetError(f"`{self.name}` did not answer within {DIAL_SECONDS:.0f} s") from None
         except ssl.SSLCertVerificationError as error:
@@ -116,10 +134,33 @@ class HttpService:
             return value
         return http_answer.told(name, value, tls=self.tls, host=self.host, port=self.port, base=self.base)
 
+    def refuses(self, head: ResponseHead, path: str) -> bool:
+        """Whether an answer says that the credential is none (any more): 401, or the way to the log-in form."""
+        if head.status == 401:
+            return True
+        form = self.credential.login_path
+        if not form or head.status not in (302, 303, 307):
+            return False
+        here = f"{'https' if self.tls else 'http'}://{self.authority}{self.base}"
+        where = urljoin(here + path, head.first("location"))
+        return where.partition("?")[0] == here + form and path.partition("?")[0] != form
+
     @property
     def taken(self) -> frozenset[str]:
         """Headers that no bot says anything by, in lower case."""
         return self.credential.names
+
+
+class HttpConnection(TargetConnection):
+    """Knows why TLS ended: that a server refuses a certificate comes after the handshake (RFC 8446 section 4.4.2)."""
+
+    trouble = ""
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """See asyncio.Protocol."""
+        if isinstance(exc, ssl.SSLError):
+            self.trouble = (exc.reason or "TLS failed").replace("_", " ").lower()
+        super().connection_lost(exc)
 
 
 class HttpStream:
@@ -131,8 +172,15 @@ class HttpStream:
         self._service = service
         self._on_done = on_done
         self._loop = asyncio.get_running_loop()
-        self._connection: TargetConnection | None = None
+        self._connection: HttpConnection | None = None
         self._redactor = Redactor(())
+        self._request: HttpRequest | None = None
+        self._added: list[tuple[str, str]] = []
+        self._again = False
+        """Whether this request was sent again with a new credential."""
+        self._body: AnswerBody | None = None
+        self._told = False
+        """Whether anything of the answer went on."""
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: deque[bytes] = deque()
         """Data that came while a head is not out yet."""
@@ -142,6 +190,7 @@ class HttpStream:
         self._head: bytearray | None = None
         """The answer's head so far, while it is awaited."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._over = False
         stream.on_close = self._stream_ended
         stream.on_control = self._control
         self._start(self._open())
@@ -189,33 +238,58 @@ class HttpStream:
 
     async def _begin(self, request: HttpRequest) -> None:
         service = self._service
+        self._request, self._again = request, False
         try:
-            added = await service.added(self._opening)
-            kept = [
-                (n, v)
-                for n, v in request.headers
-                if n.lower() not in service.taken and n.lower() != "host" and not n.lower().startswith("impersonate")
-            ]
-            self._redactor = Redactor(service.credential.secrets())
-            if self._redactor:
-                # In an answer that is compressed no secret could be seen.
-                kept = [(n, v) for n, v in kept if n.lower() != "accept-encoding"]
-                kept.append(("Accept-Encoding", "identity"))
-            head = write_request(
-                request.method, service.base + request.path, [("Host", service.authority), *kept, *added]
-            )
+            head = await self._head_of(request)
         except WicketgateError as error:
             log.warning("request not sent", target=service.name, session=self._opening.session, reason=str(error))
             self._end(error.message)
             return
-        connection = self._connection
-        if connection is None or connection.ended:
-            return
-        self._head = bytearray()
-        connection.write(head)
+        self._sent(head)
         self._writing = False
         while self._waiting:
             self._to_target(self._waiting.popleft())
+
+    async def _head_of(self, request: HttpRequest) -> bytes:
+        """The head as it goes to the target. Raises WicketgateError."""
+        service = self._service
+        self._added = added = await service.added(self._opening)
+        self._redactor = Redactor(service.credential.secrets())
+        kept = [
+            (n, v)
+            for n, v in request.headers
+            if n.lower() not in service.taken and n.lower() != "host" and not n.lower().startswith("impersonate")
+        ]
+        if self._redactor:
+            kept = [(n, v) for n, v in kept if n.lower() not in _UNSEEN]
+            kept.append(("Accept-Encoding", "identity"))
+        return write_request(request.method, service.base + request.path, [("Host", service.authority), *kept, *added])
+
+    def _sent(self, head: bytes) -> None:
+        connection = self._connection
+        if connection is None or connection.ended:
+            return
+        self._head, self._body, self._told = bytearray(), None, False
+        connection.write(head)
+
+    async def _send_again(self, request: HttpRequest) -> None:
+        """The same on a new connection, with a new credential: what is left of the answer is nobody's."""
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                head = await self._head_of(request)
+                connection = await self._service.connect()
+        except (WicketgateError, TimeoutError) as error:
+            told = error.message if isinstance(error, WicketgateError) else "it did not answer in time"
+            log.warning("request not sent again", target=self._service.name, reason=told)
+            self._end(told)
+            return
+        if self._over:
+            connection.abort()
+            return
+        self._reading = True  # the new one does; a stream without room stops it again
+        self._connection = connection
+        connection.relay(self._from_target, self._target_ended, self._target_drained)
+        self._sent(head)
 
     def _to_target(self, data: bytes) -> None:
         if self._writing:
@@ -236,38 +310,80 @@ class HttpStream:
     # Target to gateway.
 
     def _from_target(self, data: bytes) -> None:
-        if self._head is not None:
-            self._head += data
-            try:
+        try:
+            if self._head is not None:
+                self._head += data
                 data = self._answers()
-            except HttpError as error:
-                log.warning("answer not understood", target=self._service.name, reason=error.message)
-                self._end(f"the answer of `{self._service.name}` cannot be understood: {error.message}")
-                return
+            elif self._body is not None:
+                data = self._body.pass_on(data)
+        except HttpError as error:
+            log.warning("answer not passed on", target=self._service.name, code=error.code, reason=error.message)
+            if not self._told:
+                self._send(_trouble(error))
+            self._end(f"the answer of `{self._service.name}` cannot be passed on: {error.message}")
+            return
         if data:
-            self._send(self._redactor.feed(data))
-            if self._redactor.holding and self._timer is None:
-                self._timer = self._loop.call_later(RELEASE_SECONDS, self._release)
+            self._told = True
+            self._send(data)
+        if self._body is not None and self._body.waits and self._timer is None:
+            self._timer = self._loop.call_later(RELEASE_SECONDS, self._release)
 
     def _answers(self) -> bytes:
         """Heads, written anew, and what follows the last. Raises HttpError."""
         out = b""
-        while self._head is not None:
+        service, request = self._service, self._request
+        while self._head is not None and request is not None:
             end = head_end(self._head)
             if end < 0:
                 return out
             head = parse_response(bytes(self._head[:end]))
-            rest = self._head[end:]
-            if head.status == 401:
-                self._service.credential.refused()
-            told = self._service.told
-            headers = [(n, told(n.lower(), v)) for n, v in head.headers if n.lower() != "set-cookie"]
-            out += write_response(head.status, head.reason, headers)
+            rest = bytes(self._head[end:])
+            told = service.told
+            headers = tuple(
+                (n, told(low, v))
+                for n, v in head.headers
+                if (low := n.lower()) != "set-cookie" and not low.startswith("x-wicketgate-")
+            )
             if head.status >= 200 or head.status == 101:
                 self._head = None
-                return out + bytes(rest)
+                if service.refuses(head, request.path):
+                    if self._refused(request, head):
+                        return b""
+                    if isinstance(service.config, HttpTarget) and self._added_any:
+                        raise HttpError(
+                            "the target refuses the credential that the agent holds for it",
+                            code="target-credential-refused",
+                            status=502,
+                        )
+                else:
+                    service.credential.taken()
+                self._body = body = AnswerBody(self._redactor, head, request.method)
+                written = write_response(head.status, head.reason, body.headers(headers))
+                return out + self._redactor.feed(written) + body.pass_on(rest)
+            out += self._redactor.feed(write_response(head.status, head.reason, headers))
             self._head = bytearray(rest)
         return out
+
+    @property
+    def _added_any(self) -> bool:
+        return bool(self._added) or self._service.credential.certificate is not None
+
+    def _refused(self, request: HttpRequest, head: ResponseHead) -> bool:
+        """The target does not take the credential; True if the request is sent again with a new one."""
+        service = self._service
+        renewed = service.credential.refused(self._added)
+        names = {name.lower() for name, _ in request.headers}
+        plain = request.method in _SAFE and not names & {"content-length", "transfer-encoding", "upgrade"}
+        again = renewed and plain and not self._again
+        log.warning("credential refused", target=service.name, status=head.status, again=again)
+        if not again:
+            return False
+        self._again = True
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+        self._start(self._send_again(request))
+        return True
 
     def _send(self, data: bytes) -> None:
         stream = self._stream
@@ -281,8 +397,8 @@ class HttpStream:
 
     def _release(self) -> None:
         self._timer = None
-        if self._redactor.holding:
-            self._send(self._redactor.release())
+        if self._body is not None and (held := self._body.release()):
+            self._send(held)
 
     def _stream_writable(self) -> None:
         if not self._reading and self._connection is not None:
@@ -295,8 +411,16 @@ class HttpStream:
     # Ends.
 
     def _target_ended(self) -> None:
-        self._release()
-        self._stream.close("the target closed the connection")
+        reason = "the target closed the connection"
+        if self._connection is not None and self._connection.trouble:
+            reason = f"the target broke TLS off ({self._connection.trouble})"
+            log.warning("target broke off", target=self._service.name, reason=self._connection.trouble)
+        try:
+            if self._body is not None and (last := self._body.ended()):
+                self._send(last)
+        except HttpError as error:
+            reason = error.message
+        self._stream.close(reason)
         self._done()
 
     def _end(self, reason: str) -> None:
@@ -319,11 +443,18 @@ class HttpStream:
         task.add_done_callback(self._tasks.discard)
 
     def _done(self) -> None:
+        self._over = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         on_done, self._on_done = self._on_done, _nothing
         on_done(self)
+
+
+def _trouble(error: HttpError) -> bytes:
+    """An answer that tells the gateway why there is none."""
+    words = error.message.encode("ascii", "replace").decode()
+    return write_response(502, "Bad Gateway", [(rules.TROUBLE, f"{error.code} {words}"), ("Content-Length", "0")])
 
 
 def _nothing(_: object) -> None: ...

@@ -1,8 +1,9 @@
 """Known secrets taken out of a stream of bytes, as it passes.
 
-How this works: each whole occurrence becomes as many `*`, so that lengths stay true. A piece that ends in the first
-bytes of a secret is held back a moment, in case the next piece goes on with it; where it is let go, what follows is
-still replaced. So no border between pieces lets a secret through whole.
+How this works: each whole occurrence becomes as many `*`, so that lengths stay true. Where a piece ends in the first
+bytes of a secret, they are held back until the next piece says whether it goes on: all of them where nobody waits for
+them (`patient`), else those from the fourth on, and not for long (`release`). What follows what was let go is still
+replaced.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[bytes]) -> None:
         self._secrets = tuple(sorted({each for each in secrets if len(each) >= LEAST}, key=len, reverse=True))
+        self.patient = False
+        """Whether nobody waits for what is held: it will be asked for at the end."""
         self._held = b""
         self._passed = b""
         """The end of what went out, in so far as a secret may begin in it."""
@@ -42,16 +45,18 @@ class Redactor:
             if secret in data:
                 data = data.replace(secret, b"*" * len(secret))
         kept = self._begun(data)
-        if kept >= _HELD and len(data) - kept >= passed:
-            out, self._held = data[passed : len(data) - kept], data[len(data) - kept :]
-            return out
-        self._passed = data[len(data) - kept :] if kept else b""
-        return data[passed:]
+        begins = len(data) - kept
+        if kept < (1 if self.patient else _HELD):
+            self._passed = data[begins:] if kept else b""
+            return data[passed:]
+        upto = max(begins, passed)
+        self._passed, self._held = data[begins:upto], data[upto:]
+        return data[passed:upto]
 
     def release(self) -> bytes:
         """What was held back: nothing came behind it for a while."""
         held, self._held = self._held, b""
-        self._passed = held or self._passed
+        self._passed += held
         return held
 
     def _begun(self, data: bytes) -> int:

@@ -73,6 +73,7 @@ class _Tls(asyncio.Protocol):
         self.shaken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tcp: asyncio.Transport | None = None
         self._ready = False
+        self._failed: ssl.SSLError | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
@@ -99,7 +100,7 @@ class _Tls(asyncio.Protocol):
             self.shaken.set_exception(ConnectionResetError("the connection ended within the TLS handshake"))
         if self._ready:
             self._ready = False
-            self._above.connection_lost(exc if isinstance(exc, Exception) else None)
+            self._above.connection_lost(self._failed or (exc if isinstance(exc, Exception) else None))
 
     def pause_writing(self) -> None:
         """See asyncio.Protocol."""
@@ -150,7 +151,8 @@ class _Tls(asyncio.Protocol):
                 self._above.data_received(data)
         except ssl.SSLWantReadError:
             self._send()
-        except ssl.SSLError:
+        except ssl.SSLError as error:
+            self._failed = error
             if self._tcp is not None:
                 self._tcp.abort()
 

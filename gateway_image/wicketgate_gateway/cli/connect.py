@@ -1,9 +1,9 @@
 """`wicketgate connect TARGET`: a local port that adds the token, for tools that cannot ask for one themselves.
 
-How this works: a tool connects to 127.0.0.1 without TLS and without a password that matters. For each connection the
-gateway is dialled with TLS (verify-full), the tool's start-up message goes there with the target as the database and
-the bot as the user, the gateway's request for a password is answered with a fresh token, and from then on bytes pass
-both ways. Cancel requests pass, too.
+How this works, for PostgreSQL (HTTP is `connect_http`'s): a tool connects to 127.0.0.1 without TLS and without a
+password that matters. For each connection the gateway is dialled with TLS (verify-full), the tool's start-up message
+goes there with the target as the database and the bot as the user, the gateway's request for a password is answered
+with a fresh token, and from then on bytes pass both ways. Cancel requests pass, too.
 
 The port stands for the bot, so only this user's processes may use it: the kernel's table of sockets says whose a
 connection is.
@@ -23,8 +23,9 @@ from struct import Struct
 
 from wicketgate_gateway.cli import client
 from wicketgate_gateway.contract.errors import WicketgateError
-from wicketgate_gateway.contract.gateway import ClientConfig
+from wicketgate_gateway.contract.gateway import ClientConfig, Endpoint
 from wicketgate_gateway.contract.model import read
+from wicketgate_gateway.contract.targets import TargetKind
 from wicketgate_gateway.identity.exchange import AccessToken
 from wicketgate_gateway.wire.postgres import errors, messages, startup
 from wicketgate_gateway.wire.postgres.messages import ProtocolError
@@ -39,6 +40,10 @@ _CHUNK = 64 * 1024
 _U32 = Struct(">I")
 _SSL, _GSS, _CANCEL = 80877103, 80877104, 80877102
 _SOCKETS = "/proc/net/tcp"
+_OTHERWISE = {
+    TargetKind.KUBERNETES: "run `wicketgate kube login`: kubectl gets tokens by itself",
+    TargetKind.SSH: "run `wicketgate ssh-config`: ssh gets tokens by itself",
+}
 
 
 def connect(
@@ -57,7 +62,7 @@ def connect(
     any_user
         Let every user of this machine in, not only you: they all act as the bot.
     json
-        Print one object with `host`, `port`, `target` and `pid` once it listens.
+        Print one object with `host`, `port`, `target` and `pid` (and `url`, for HTTP) once it listens.
     """
     path = client.config_path(config)
     if path is None:
@@ -74,7 +79,17 @@ def connect(
             code="peer-unknown",
             remedy="if nobody else uses this machine, say --any-user",
         )
-    connector = Connector(document, target, any_user=any_user)
+    kind = document.targets[target]
+    if kind in _OTHERWISE:
+        raise WicketgateError(
+            f"`{target}` is of kind `{kind.value}`, which needs no local port", code="usage", remedy=_OTHERWISE[kind]
+        )
+    make = Connector
+    if kind is TargetKind.HTTP:
+        from wicketgate_gateway.cli.connect_http import HttpConnector
+
+        make = HttpConnector
+    connector = make(document, target, any_user=any_user)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_serve(connector, port, json))
 
@@ -88,10 +103,10 @@ async def _serve(connector: Connector, port: int, json: bool) -> None:
     if json:
         from wicketgate_gateway.cli.output import print_json
 
-        print_json({"host": LOCAL, "port": bound, "target": connector.target, "pid": os.getpid()})
+        print_json(connector.described(bound))
     else:
         print(f"{connector.target} is at {LOCAL}:{bound} for this user, without TLS; Ctrl-C ends it", flush=True)
-        print(f"  psql -h {LOCAL} -p {bound} {connector.target}")
+        print(f"  {connector.hint(bound)}")
     sys.stdout.flush()
     await stop.wait()
     await connector.close()
@@ -105,7 +120,7 @@ class Connector:
         self._config = config
         self._any_user = any_user
         self._settings = client.of_config(config)
-        self._tls = gateway_context(config)
+        self._tls = gateway_context(config.gateway)
         self._token: AccessToken | None = None
         self._token_lock = asyncio.Lock()
         self._server: asyncio.Server | None = None
@@ -122,6 +137,14 @@ class Connector:
             ) from None
         return self._server.sockets[0].getsockname()[1]
 
+    def described(self, port: int) -> dict[str, object]:
+        """What `--json` says."""
+        return {"host": LOCAL, "port": port, "target": self.target, "pid": os.getpid()}
+
+    def hint(self, port: int) -> str:
+        """A command that uses it."""
+        return f"psql -h {LOCAL} -p {port} {self.target}"
+
     async def close(self) -> None:
         """Stops listening and ends all connections."""
         if self._server is not None:
@@ -135,6 +158,16 @@ class Connector:
         assert task is not None
         self._tasks.add(task)
         try:
+            await self.serve(reader, writer)
+        except (OSError, EOFError):
+            return
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection of a tool, to its end."""
+        try:
             async with asyncio.timeout(START_SECONDS):
                 upstream = await self._start(reader, writer)
             if upstream is not None:
@@ -147,9 +180,6 @@ class Connector:
             _say(writer, "28000", str(error))
         except (OSError, EOFError):
             _say(writer, "08006", "the connection broke")
-        finally:
-            self._tasks.discard(task)
-            writer.close()
 
     async def _start(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -244,15 +274,15 @@ class Connector:
             return self._token
 
 
-def gateway_context(config: ClientConfig) -> ssl.SSLContext:
-    """The context for the gateway: its CA alone if the file names one, else the system's. Raises WicketgateError."""
+def gateway_context(gateway: Endpoint) -> ssl.SSLContext:
+    """The context for a gateway: its CA alone if the file names one, else the system's. Raises WicketgateError."""
     try:
-        context = ssl.create_default_context(cafile=config.gateway.ca_file)
+        context = ssl.create_default_context(cafile=gateway.ca_file)
     except (OSError, ssl.SSLError) as error:
         raise WicketgateError(
-            f"`{config.gateway.ca_file}` cannot be read: {error.strerror or 'no PEM'}",
+            f"`{gateway.ca_file}` cannot be read: {error.strerror or 'no PEM'}",
             code="ca-file-invalid",
-            remedy="check `gateway.caFile`",
+            remedy="check `caFile` in client.yaml",
         ) from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

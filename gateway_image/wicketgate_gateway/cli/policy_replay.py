@@ -28,7 +28,8 @@ from wicketgate_gateway.contract.targets import TargetKind
 from wicketgate_gateway.contract.verdict import Effect, Verdict
 from wicketgate_gateway.policy import http_trial, kubernetes_trial, ssh_trial
 from wicketgate_gateway.policy.cases import catalogue_in
-from wicketgate_gateway.policy.http import UNREADABLE, HttpRule
+from wicketgate_gateway.policy.http import HttpRule
+from wicketgate_gateway.policy.http_facts import UndecidableError
 from wicketgate_gateway.policy.kubernetes import KubernetesRule
 from wicketgate_gateway.policy.load import PolicySet, load_bundle
 from wicketgate_gateway.policy.ssh import SshRule
@@ -143,11 +144,15 @@ class Judge:
                 self.skipped += 1
                 continue
             new, old = trials
-            verdict = decide(new, event, row.time)
             before = event.effect
-            if self._current is not None:
-                ours = decide(old, event, row.time)
-                before = ours.effect.value if ours else "deny"
+            try:
+                verdict = decide(new, event, row.time)
+                if self._current is not None:
+                    ours = decide(old, event, row.time)
+                    before = ours.effect.value if ours else "deny"
+            except UndecidableError:  # what a rule looks at now nobody looked at then
+                self.skipped += 1
+                continue
             self.decided += 1
             after = verdict.effect.value if verdict else "deny"
             if after != before:
@@ -180,14 +185,16 @@ class Judge:
 
 
 def decide(trial: Trial | None, event: Operation, time: int) -> Verdict | None:
-    """The verdict on a recorded operation, in a session that is not there; None where no policy applies."""
+    """The verdict on a recorded operation, in a session that is not there; None where no policy applies. Raises
+    UndecidableError for what rules look at and the audit does not have."""
     if trial is None:
         return None
     if any(isinstance(rule.points, SshRule) for rule in trial.policy.rules):
         return ssh_trial.decide(trial.policy, event.statement, time / _SECONDS, event.relations)[0]
     if any(isinstance(rule.points, HttpRule) for rule in trial.policy.rules):
-        # What was in headers and bodies the audit does not say: rules that look there cover nothing here.
-        return http_trial.decide(trial.policy, event.statement, time / _SECONDS, body=UNREADABLE)
+        if event.rule.startswith("builtin:http"):  # refused for its form, whatever rules say
+            return Verdict(Effect.DENY, event.rule, event.reason, code=event.code)
+        return http_trial.decide(trial.policy, event.statement, time / _SECONDS, facts=event.facts)
     if any(isinstance(rule.points, KubernetesRule) for rule in trial.policy.rules):
         try:
             return kubernetes_trial.decide(trial.policy, event.statement, time / _SECONDS)[0]

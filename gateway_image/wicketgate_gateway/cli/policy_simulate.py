@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -26,6 +26,7 @@ from wicketgate_gateway.policy.kubernetes import KubernetesRule
 from wicketgate_gateway.policy.load import PolicySet, load_bundle
 from wicketgate_gateway.policy.ssh import SshRule
 from wicketgate_gateway.policy.trial import Trial, bundle_of, kind_of, operations_at, policy_for, stand_in
+from wicketgate_gateway.wire.http.json import JsonError, parse_json
 
 _STYLES = {Effect.ALLOW: "bold green", Effect.HOLD: "bold yellow", Effect.DENY: "bold red"}
 FOLDER = Path("policies/access")
@@ -44,6 +45,8 @@ def simulate(
     label: tuple[str, ...] = (),
     schema: Path | None = None,
     openapi: Path | None = None,
+    header: tuple[str, ...] = (),
+    body: str | None = None,
     at: str = "",
     json: bool = False,
 ) -> None:
@@ -71,6 +74,10 @@ def simulate(
         A test file whose `schema` and `views` say which tables there are; masks need it.
     openapi
         The target's OpenAPI document, beside policy files; a bundle has its own.
+    header
+        A header of an HTTP request, as `X-Kind: a`; may be repeated.
+    body
+        The JSON body of an HTTP request; without it, there is none that is known.
     at
         When, as `2026-11-24T12:00:00+01:00`; without it, now.
     json
@@ -78,7 +85,9 @@ def simulate(
     """
     found = policy_chosen(target, bot, group, policy, bundle, config, label, openapi)
     if any(isinstance(rule.points, HttpRule) for rule in found.rules):
-        verdict = http_trial.decide(found, sql, _moment(at), body=UNREADABLE)
+        headers = dict(_header(text) for text in header)
+        sent = UNREADABLE if body is None else _document(body)
+        verdict = http_trial.decide(found, sql, _moment(at), headers=headers, body=sent)
         _pointed(verdict, [("request", sql)], json=json)
         return
     if any(isinstance(rule.points, SshRule) for rule in found.rules):
@@ -109,13 +118,15 @@ def policy_chosen(
 ) -> TargetPolicy:
     """What applies to a bot at a target, by the options that `simulate` describes. Raises WicketgateError."""
     labels = dict(_label(text) for text in label)
+    kind: TargetKind | None = None
     if config is not None:
         read = model.read(GatewayConfig, config)
         bundle = bundle or config.parent / read.policies
         if target in read.targets:
             labels = {**read.targets[target].labels, **labels}
+            kind = read.targets[target].kind
     return (
-        _from_bundle(bundle, bot, group, target, labels)
+        _from_bundle(bundle, bot, group, target, labels, kind)
         if bundle
         else _from_files(policy, bot, group, target, labels, openapi)
     )
@@ -126,6 +137,22 @@ def _label(text: str) -> tuple[str, str]:
     if not equals or not key:
         raise WicketgateError(f"`{text}` is no label", code="label-invalid", remedy="write it as `env=prod`")
     return key, value
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise WicketgateError(f"`{text}` is no header", code="usage", remedy="write it as `X-Kind: a`")
+    return name.strip(), value.strip()
+
+
+def _document(text: str) -> Any:
+    try:
+        return parse_json(text.encode())
+    except JsonError as error:
+        raise WicketgateError(
+            f"`--body` is not JSON: {error}", code="usage", remedy="give the whole document"
+        ) from None
 
 
 def _moment(text: str) -> float | None:
@@ -170,12 +197,18 @@ def _from_files(
     return found
 
 
-def _from_bundle(path: Path, bot: str, groups: tuple[str, ...], target: str, labels: dict[str, str]) -> TargetPolicy:
+def _from_bundle(
+    path: Path, bot: str, groups: tuple[str, ...], target: str, labels: dict[str, str], kind: TargetKind | None = None
+) -> TargetPolicy:
     policies = load_bundle(path)
+    if kind is None:  # what the policies speak of that name it, or else that select it
+        known = policies.bundle.policies
+        about = [p for p in known if isinstance(p.targets, list) and target in p.targets]
+        kind = kind_of(about or [p for p in known if any(p.covers(target, each, labels) for each in TargetKind)])
     bot_id = next((oid for oid, known in policies.bots.items() if known.name == bot), stand_in(bot))
     ids = {name: oid for p in policies.bundle.policies for oid, name in p.groups.items()}
     unknown = [name for name in groups if name not in ids]
-    found = None if unknown else policy_for(policies, bot_id, (ids[name] for name in groups), target, labels)
+    found = None if unknown else policy_for(policies, bot_id, (ids[name] for name in groups), target, labels, kind)
     if found is None:
         names = ", ".join(f"`{name}`" for name in sorted(ids)) or "none"
         what = f"the bundle has no group `{unknown[0]}`" if unknown else f"no policy applies to `{bot}` at `{target}`"

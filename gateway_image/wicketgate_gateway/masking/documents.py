@@ -1,9 +1,10 @@
 """Masks for bodies of HTTP answers: fields of JSON documents by path, and whatever detectors find in text.
 
 How this works: the type of the body says how it is read. JSON is read whole, its fields masked, and written anew;
-NDJSON line by line; server-sent events one by one; text goes through the detectors as it streams. Encodings are undone
-first (`decoding`), and the masked body goes out without one. What cannot be read while fields are to be masked is
-refused: data in another form would pass with all that should be hidden.
+NDJSON line by line; server-sent events one by one; text goes through the detectors as it streams, markup with its
+character references undone (`entities`). Encodings are undone first (`decoding`), and the masked body goes out without
+one. What cannot be read while fields are to be masked is refused: data in another form would pass with all that should
+be hidden.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from wicketgate_gateway.contract.policy import Mask, MaskMethod
 from wicketgate_gateway.masking.decoding import MAX_DOCUMENT, Decoding, Inner, unmaskable
 from wicketgate_gateway.masking.detectors import Detecting
+from wicketgate_gateway.masking.entities import EntityFilter
 from wicketgate_gateway.masking.masks import STRICTNESS
 from wicketgate_gateway.masking.redactor import Redactor
 from wicketgate_gateway.masking.requests import FORM, masked_form
@@ -262,6 +264,8 @@ def _by_type(content_type: str, fields: FieldMasks, detecting: Detecting | None)
     assert detecting is not None
     if kind == FORM:
         return FormFilter(detecting)
-    if kind.startswith(_TEXT) or kind.endswith(("+xml", "+yaml")) or not kind:
+    if kind == "text/html" or kind in ("text/xml", "application/xml") or kind.endswith("+xml"):
+        return EntityFilter(TextFilter(detecting))
+    if kind.startswith(_TEXT) or kind.endswith("+yaml") or not kind:
         return TextFilter(detecting)
     raise unmaskable(f"`{kind[:60]}` is not a type that is looked into", "ask for text or JSON")

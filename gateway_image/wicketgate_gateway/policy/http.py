@@ -142,6 +142,21 @@ class HttpRule:
         return self._said
 
     @property
+    def safe_only(self) -> bool:
+        """Whether an `allow` with these terms lets nothing through but `SAFE_METHODS`, since it names none."""
+        return self._methods is None and self._operations is None
+
+    @property
+    def header_names(self) -> frozenset[str]:
+        """The headers that it looks at, in lower case."""
+        return frozenset(self._headers)
+
+    @property
+    def body_paths(self) -> tuple[tuple[Step, ...], ...]:
+        """Where in a JSON body it looks."""
+        return tuple(steps for steps, _ in self._json.values())
+
+    @property
     def reads_body(self) -> bool:
         """Whether it looks into the body."""
         return bool(self._json)

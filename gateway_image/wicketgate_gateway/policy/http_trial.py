@@ -9,6 +9,7 @@ from wicketgate_gateway.contract.verdict import Effect, Verdict
 from wicketgate_gateway.policy.api_operations import Operations
 from wicketgate_gateway.policy.engine import TargetPolicy
 from wicketgate_gateway.policy.http import ABSENT, RequestPoint
+from wicketgate_gateway.policy.http_facts import with_facts
 from wicketgate_gateway.wire.http.head import HttpError
 from wicketgate_gateway.wire.http.target import parse_target
 
@@ -38,10 +39,17 @@ def decide(
     headers: Mapping[str, str] | None = None,
     body: Any = ABSENT,
     upgrade: str = "",
+    facts: Mapping[str, list[str]] | None = None,
 ) -> Verdict:
-    """The verdict on a request; one that the gateway refuses for its form is denied, as there."""
+    """The verdict on a request; one that the gateway refuses for its form is denied, as there.
+
+    `facts` are what the audit has of it beside the text: they stand for headers, body and upgrade. Raises
+    UndecidableError where rules look at what they do not have.
+    """
     try:
         point = point_of(text, headers, body, upgrade, policy.operations)
+        if facts is not None:
+            point = with_facts(point, facts, policy.rules)
     except HttpError as error:
         return Verdict(Effect.DENY, "builtin:http", error.message, error.remedy, error.code)
     return policy.decide_points([point], point.values(), text, now)

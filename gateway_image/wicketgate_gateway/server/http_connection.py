@@ -1,8 +1,9 @@
 """One HTTP client's connection: heads read strictly, each request handed to its session, answers written.
 
-How this works: one task reads a head, finds the target (a path prefix `/t/NAME`, or the first label of the host), takes
-the bot's token out of the head, and has the session serve the request before it looks at the next: requests that were
-sent ahead wait. A session lasts as long as the connection, the bot and the target stay the same.
+How this works: one task reads a head, finds the target (`X-Wicketgate-Target`, a path prefix `/t/NAME`, or the first
+label of the host), takes the bot's token out of the head, and has the session serve the request before it looks at the
+next: requests that were sent ahead wait. A session lasts as long as the connection, the bot and the target stay the
+same.
 """
 
 from __future__ import annotations
@@ -245,6 +246,10 @@ class HttpConnection(asyncio.Protocol):
 
     def _find(self, head: RequestHead, target: Target) -> tuple[str, str, Target]:
         segments = target.segments
+        if named := head.all("x-wicketgate-target"):
+            if len(named) > 1:
+                raise HttpError("more than one `X-Wicketgate-Target`", code="target-form")
+            return named[0], "", target
         if segments[0] == _PREFIX and len(segments) >= 2 and segments[1]:
             name = segments[1]
             return name, f"/{_PREFIX}/{name}", target.below(2)
@@ -273,7 +278,7 @@ class HttpConnection(asyncio.Protocol):
             peer=self.peer,
             client=head.first("user-agent"),
             missing="a target (the path names none)",
-            named_by="as the first label of the host, or as `/t/NAME/` before the path,",
+            named_by="as `/t/NAME/` before the path, by `X-Wicketgate-Target`, or as the first label of the host,",
         )
         registry.refuse_killed(made)
         await registry.start_on_record(made)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import structlog
 
 from wicketgate_gateway.approvals.model import Request
@@ -24,7 +25,9 @@ from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.identity import Principal
 from wicketgate_gateway.contract.verdict import Effect, Verdict
 from wicketgate_gateway.masking.requests import NotedBody, noted_text, starred, starred_text
+from wicketgate_gateway.policy.engine import TargetPolicy
 from wicketgate_gateway.policy.http import ABSENT, UNREADABLE, RequestPoint, needs_body
+from wicketgate_gateway.policy.http_facts import Facts, Looks, facts_of, looks_of
 from wicketgate_gateway.session.exchange import Exchange
 from wicketgate_gateway.session.holds import RETRY_SECONDS, Answer, Hold, until
 from wicketgate_gateway.session.http_forward import Forwarding, Journals, Understood
@@ -54,6 +57,7 @@ class HttpSession(Forwarding):
         self.busy = False
         self._hang_up = hang_up
         self._hold: Hold | None = None
+        self._looks: tuple[TargetPolicy, Looks] | None = None
 
     # `Live`.
 
@@ -203,13 +207,27 @@ class HttpSession(Forwarding):
     def _noted(self, request: Understood, verdict: Verdict, now: int) -> Operation:
         """The event for a request: without what detectors find in it."""
         looks = self.session.detecting
-        return self.session.operation_on(
+        event = self.session.operation_on(
             replace(verdict, reason=noted_text(looks, verdict.reason)),
             noted_text(looks, request.shown),
             now=now,
             kinds=[point.kind for point in request.points],
             objects=[noted_text(looks, each) for each in request.objects],
         )
+        facts = self._facts(request)
+        return msgspec.structs.replace(event, facts=facts) if facts else event
+
+    def _facts(self, request: Understood) -> Facts:
+        """What rules look at beside the text; what detectors find something in is left out, and so not known."""
+        policy, point = self.session.policy, request.points[0]
+        if self._looks is None or self._looks[0] is not policy:
+            self._looks = (policy, looks_of(policy.rules))
+        assert isinstance(point, RequestPoint)
+        found = facts_of(self._looks[1], point, body_read=request.body is not None or point.body is ABSENT)
+        looks = self.session.detecting
+        if looks is None:
+            return found
+        return {name: kept for name, kept in found.items() if all(noted_text(looks, text) is text for text in kept)}
 
     async def _denied(self, exchange: Exchange, request: Understood, verdict: Verdict) -> None:
         event = self._noted(request, verdict, time.time_ns())

@@ -40,6 +40,14 @@ ANSWER_SECONDS = 300.0
 """How long a target may take to begin its answer."""
 
 
+_REMEDIES = {
+    "target-credential-refused": (
+        "tell those who run the target: its credential is wrong or has ended; your own token is good"
+    ),
+}
+"""For what the agent finds wrong."""
+
+
 class Journals(Protocol):
     """What `server.sessions.Sessions` is, as far as this goes."""
 
@@ -162,6 +170,8 @@ class Forwarding:
             headers = [(n, v) for n, v in headers if n.lower() not in rules.RANGES and n.lower() != "accept-encoding"]
             headers.append(("Accept-Encoding", "identity"))
         if request.upgrade:
+            # No compression: what passes could not be read on record.
+            headers = [(n, v) for n, v in headers if n.lower() != "sec-websocket-extensions"]
             headers += [("Connection", "Upgrade"), ("Upgrade", request.upgrade)]
         elif request.body is not None:
             if request.body or request.method not in ("GET", "HEAD", "OPTIONS", "DELETE"):
@@ -206,6 +216,9 @@ class Forwarding:
     async def _answer(
         self, exchange: Exchange, request: Understood, upstream: Upstream, head: ResponseHead, body: Body
     ) -> int:
+        if trouble := head.first(rules.TROUBLE):
+            code, _, words = trouble.partition(" ")
+            raise HttpError(words, code=code, status=502, remedy=_REMEDIES.get(code, ""))
         if head.status == 101:
             await self._upgraded(exchange, request, upstream, head)
             return 101

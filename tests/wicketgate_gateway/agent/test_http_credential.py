@@ -76,7 +76,52 @@ async def test_a_token_is_kept_until_it_is_refused(tmp_path: Path, monkeypatch: 
     assert await oauth.headers() == [("Authorization", "Bearer at-1")]
     assert await oauth.headers() == [("Authorization", "Bearer at-1")]
     assert asked[0][2]["data"] == {"grant_type": "client_credentials", "scope": "read"}
-    oauth.refused()
+    assert not oauth.refused([("Authorization", "Bearer at-1")])  # it was never taken: another would fare no better
+    oauth.taken()
+    assert oauth.refused([("Authorization", "Bearer at-1")])
+    assert oauth.refused([("Authorization", "Bearer at-1")])  # a request beside it: it is asked for only once
     assert await oauth.headers() == [("Authorization", "Bearer at-2")]
     assert b"client-secret-1" in oauth.secrets()
-    assert b"at-2" in oauth.secrets()
+    assert {b"at-1", b"at-2"} <= set(oauth.secrets())
+
+
+async def test_a_log_in_that_failed_waits_for_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bot that asks on and on does not lock an account."""
+    (tmp_path / "client_id").write_text("me")
+    (tmp_path / "client_secret").write_text("wrong-one")
+    asked: list[str] = []
+
+    async def send(_http: Any, method: str, url: str, **_: Any) -> Any:
+        from wicketgate_gateway.identity.http import Answer
+
+        asked.append(url)
+        return Answer(401, b"{}", None)
+
+    monkeypatch.setattr("wicketgate_gateway.agent.http_credential.send", send)
+    oauth = credential(tmp_path, "oauth-client", tokenUrl="https://idp/token")
+    for _ in range(3):
+        with pytest.raises(TargetError, match="no bearer token") as failed:
+            await oauth.headers()
+        assert "wrong-one" not in str(failed.value)
+    assert len(asked) == 1
+    (tmp_path / "new").write_text("another")
+    (tmp_path / "new").replace(tmp_path / "client_secret")
+    with pytest.raises(TargetError):
+        await oauth.headers()
+    assert len(asked) == 2
+
+
+async def test_a_secret_is_known_as_servers_write_it(tmp_path: Path) -> None:
+    """Quoted for URLs, JSON and HTML; and after another has taken its place."""
+    (tmp_path / "token").write_text("a/b+c&d<e'f\"g=")
+    bearer = credential(tmp_path, "bearer")
+    await bearer.headers()
+    (tmp_path / "new").write_text("the-next-token")
+    (tmp_path / "new").replace(tmp_path / "token")
+    await bearer.headers()
+    written = {
+        b"a/b+c&d<e'f\"g=", b"a%2Fb%2Bc%26d%3Ce%27f%22g%3D", b"a/b%2Bc%26d%3Ce%27f%22g%3D", b"the-next-token",
+        b"a\\/b+c&d<e'f\\\"g=", b"a/b+c\\u0026d\\u003ce'f\\\"g=", b"a/b+c&amp;d&lt;e&#x27;f&quot;g=",
+        b"a/b&#43;c&amp;d&lt;e&#39;f&#34;g=",
+    }  # fmt: skip
+    assert written <= set(bearer.secrets())

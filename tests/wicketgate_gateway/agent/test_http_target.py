@@ -99,8 +99,19 @@ async def test_the_head_is_the_targets_own(tmp_path: Path) -> None:
 async def test_an_answer_that_is_none(tmp_path: Path) -> None:
     """Ends the stream with what is wrong."""
     stream, _ = await serve(tmp_path, b"HTTP/1.1 200 OK\nX: y\r\n\r\n")
-    assert stream.data == b""
-    assert "cannot be understood" in stream.closed
+    assert stream.data.startswith(b"HTTP/1.1 502 Bad Gateway\r\nx-wicketgate-trouble: http-malformed ")
+    assert "cannot be passed on" in stream.closed
+
+
+async def test_a_credential_that_is_refused(tmp_path: Path) -> None:
+    """Is told to the gateway, whatever the target says of it; only the agent can say so."""
+    stream, _ = await serve(tmp_path, b"HTTP/1.1 401 No\r\nX-Wicketgate-Trouble: a b\r\nContent-Length: 2\r\n\r\nno")
+    assert stream.data.count(b"x-wicketgate-trouble: target-credential-refused ") == 1
+    assert b"a b" not in stream.data
+    (tmp_path / "more").mkdir()
+    answer = b"HTTP/1.1 200 OK\r\nX-Wicketgate-Trouble: a b\r\nContent-Length: 0\r\n\r\n"
+    stream, _ = await serve(tmp_path / "more", answer)
+    assert stream.data == b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
 async def test_nobody_there(tmp_path: Path) -> None:

@@ -32,6 +32,17 @@ def test_no_border_lets_it_through(cuts: list[int], release: bool) -> None:
     out += redactor.release()
     assert len(out) == len(whole)
     assert SECRET not in out
+    if not release:
+        assert SECRET[3:7] not in out
+        assert SECRET[-4:] not in out
+
+
+def test_byte_by_byte() -> None:
+    """Three bytes tell nothing; all others are held until it is known what they are."""
+    redactor = Redactor([SECRET])
+    whole = b"x" + SECRET + b"y" + SECRET[:9] + b"z"
+    out = b"".join(redactor.feed(bytes([each])) for each in whole) + redactor.release()
+    assert out == b"x" + SECRET[:3] + b"*" * (len(SECRET) - 3) + b"y" + SECRET[:9] + b"z"
 
 
 def test_without_secrets_it_costs_nothing() -> None:

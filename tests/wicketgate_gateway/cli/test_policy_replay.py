@@ -120,3 +120,62 @@ def test_a_bundle_that_no_longer_applies_denies(tmp_path: Path, place: Place, ca
     path.write_text(Bundle(tenant=TENANT, policies=[]).render())
     assert replay(bundle=path, place=place) == 1
     assert "no policy applies to `support` at `orders-db`" in capsys.readouterr().out
+
+
+def test_http_requests_are_decided_by_what_is_on_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Headers and bodies that rules looked at are known; what nobody looked at then is skipped, not guessed."""
+    folder = tmp_path / "state"
+    name = new_session_id()
+    kind, json_ = {"header x-kind": ["a"]}, {"header x-kind": [], "body": ['{"sum":5}']}
+    events: list[AuditEvent] = [
+        SessionStarted(
+            time=time.time_ns(), session=name, bot="code-review", bot_id=REVIEW, token_id="", target="api",
+            protocol="http", peer="", agent="eu", groups=[GROUP],
+        ),
+        *(
+            Operation(
+                time=time.time_ns(), session=name, seq=i, statement=text, effect=effect, rule=rule, bot="code-review",
+                target="api", facts=facts,
+            )
+            for i, (text, effect, rule, facts) in enumerate(
+                [
+                    ("GET /a", "allow", "p#1", kind),
+                    ("POST /pay", "allow", "p#2", json_),
+                    ("POST /old", "allow", "p#2", {}),
+                    ("GET /a?%zz", "deny", "builtin:http", {}),
+                ],
+                1,
+            )
+        ),
+    ]  # fmt: skip
+
+    async def fill() -> None:
+        journal = Journal(folder / "journal")
+        journal.submit(events)
+        await journal.drain()
+        journal.close()
+
+    asyncio.run(fill())
+
+    def bundled(path: str, *rules: object) -> Path:
+        policy = BundledPolicy.model_validate(
+            {"policy": "p", "targets": ["api"], "rules": list(rules), "groups": {GROUP: "reviewers"}}
+        )
+        (tmp_path / path).write_text(Bundle(tenant=TENANT, policies=[policy]).render())
+        return tmp_path / path
+
+    place = Place(state=folder)
+    pay: dict[str, object] = {
+        "allow": {"http": {"methods": "POST", "routes": ["/pay", "/old"]}, "when": "op.body.sum < 9"}
+    }
+    same = bundled("a.json", {"allow": {"http": {"routes": "/**", "headers": {"X-Kind": "a"}}}}, pay)
+    assert replay(bundle=same, place=place, json=True) == 0
+    sums = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (sums["operations"], sums["changed"], sums["skipped"]) == (3, 0, 1)
+    other = bundled("b.json", {"allow": {"http": {"routes": "/**", "headers": {"X-Kind": "b"}}}}, pay)
+    assert replay(bundle=other, place=place, json=True) == 1
+    change, sums = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (change["statement"], change["before"], change["after"]) == ("GET /a", "allow", "deny")
+    new = bundled("c.json", {"allow": {"http": {"routes": "/**", "headers": {"X-New": "b"}}}}, pay)
+    assert replay(bundle=new, place=place, json=True) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["skipped"] == 2

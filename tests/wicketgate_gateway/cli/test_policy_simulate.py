@@ -89,3 +89,29 @@ def test_where_no_policy_applies():
 def test_without_tables_it_says_what_is_missing(capsys: pytest.CaptureFixture[str]):
     simulate("UPDATE orders SET amount = 0", target="orders-db", policy=SUPPORT)
     assert "note which tables there are is not known: name them by `--schema`, for masks hang on them" in said(capsys)
+
+
+def test_http_requests_with_headers_and_a_body(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Also from a bundle that selects targets by kind."""
+    document = {
+        "policy": "p",
+        "targets": {"kind": "http"},
+        "rules": [{"allow": {"http": {"methods": "POST", "routes": "/pay", "headers": {"X-Kind": "a"}},
+                             "when": "op.body.sum < 9"}}],
+    }  # fmt: skip
+    policy = BundledPolicy.model_validate({**document, "groups": {GROUP: "reviewers"}})
+    path = tmp_path / "bundle.json"
+    path.write_text(Bundle(tenant="00000000-0000-0000-0000-000000000001", policies=[policy]).render())
+
+    def verdict(*header: str, body: str | None) -> str:
+        simulate("POST /pay", target="api", bundle=path, group=("reviewers",), header=header, body=body, json=True)
+        return json.loads(capsys.readouterr().out)["verdict"]
+
+    assert verdict("X-Kind: a", body='{"sum": 5}') == "allow"
+    assert verdict("X-Kind: a", body='{"sum": 50}') == "deny"
+    assert verdict("X-Kind: b", body='{"sum": 5}') == "deny"
+    assert verdict(body='{"sum": 5}') == "deny"
+    with pytest.raises(WicketgateError, match="not JSON"):
+        verdict("X-Kind: a", body="{")
+    with pytest.raises(WicketgateError, match="no header"):
+        verdict("X-Kind", body=None)

@@ -38,6 +38,9 @@ RANGES: Final = frozenset({"range", "if-range", "want-digest", "want-repr-digest
 """What asks for a part of an answer."""
 
 
+TROUBLE: Final = "x-wicketgate-trouble"
+"""By which the agent, and nobody else, says what is wrong with a target's answer: a code, a blank, and words."""
+
 FRAMING_TRAILERS: Final = _HOP | _CREDENTIALS | frozenset({"content-type", "content-encoding", "content-range"})
 """What a trailer must not say (RFC 9110 section 6.5.1)."""
 
