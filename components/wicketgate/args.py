@@ -33,6 +33,30 @@ class FederatedCredentialArgs(TypedDict):
     """A pattern over claims (`claimsMatchingExpression` of a flexible federated credential) instead of a subject."""
     audience: str
     """The token's only `aud`; `api://AzureADTokenExchange` in the public cloud."""
+    adopt: NotRequired[str]
+    """Id of the federated credential of an adopted application that is there already, and is the same."""
+
+
+class AdoptApplicationArgs(TypedDict):
+    """An application that exists, with its service principal, taken into the stack by import."""
+
+    application_object_id: str
+    """Object id of the application."""
+    principal_object_id: str
+    """Object id of its service principal."""
+    members: NotRequired[dict[str, str]]
+    """Object ids of groups that it is a member of already, by their short names."""
+    delete_with_stack: NotRequired[bool]
+    """Whether it is deleted when the stack lets go of it; false if left out."""
+
+
+class AdoptGroupArgs(TypedDict):
+    """A group that exists, taken into the stack by import."""
+
+    object_id: str
+    """Its object id."""
+    delete_with_stack: NotRequired[bool]
+    """Whether it is deleted when the stack lets go of it; false if left out."""
 
 
 class GatewayIdentityArgs(TypedDict):
@@ -77,6 +101,8 @@ class AgentIdentityArgs(TypedDict):
     """Object id of the gateway's service principal."""
     credentials: NotRequired[list[FederatedCredentialArgs]]
     """How the agent's process proves who it is."""
+    adopt: NotRequired[AdoptApplicationArgs]
+    """The application that it is, if it exists already."""
 
 
 class BotGroupArgs(TypedDict):
@@ -88,6 +114,8 @@ class BotGroupArgs(TypedDict):
     """Object id of the identity that runs `pulumi up`."""
     description: NotRequired[str]
     """What the group is for."""
+    adopt: NotRequired[AdoptGroupArgs]
+    """The group that it is, if it exists already."""
 
 
 class BotArgs(TypedDict):
@@ -109,6 +137,8 @@ class BotArgs(TypedDict):
     """The workloads that may act as this bot."""
     enabled: NotRequired[bool]
     """False disables the service principal: no new tokens, and the gateway ends its sessions. True if left out."""
+    adopt: NotRequired[AdoptApplicationArgs]
+    """The application that it is, if it exists already."""
 
 
 class PolicyBundleArgs(TypedDict):

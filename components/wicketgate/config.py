@@ -14,6 +14,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from wicketgate.identity.adoption import AdoptApplication, AdoptGroup
 from wicketgate.identity.platforms import Credential, Credentials
 from wicketgate.places import ComposeDeploy, Deploy, LocalDeploy
 from wicketgate.targets import Target
@@ -79,6 +80,8 @@ class Agent(model.Model):
 
     credentials: Credentials
     """The workload that the agent's process is."""
+    adopt: AdoptApplication | None = None
+    """The application that it is, if it exists already."""
 
 
 class Group(model.Model):
@@ -88,6 +91,8 @@ class Group(model.Model):
     """Names of policy files."""
     description: str | None = None
     """What the group is for; shown in Entra."""
+    adopt: AdoptGroup | None = None
+    """The group that it is, if it exists already."""
 
 
 class PeopleGroup(model.Model):
@@ -116,6 +121,8 @@ class Bot(model.Model):
     """Its last day (UTC), as in `2027-06-30`."""
     credentials: Annotated[Credentials, Field(min_length=1)]
     """The workloads that may act as it."""
+    adopt: AdoptApplication | None = None
+    """The application that it is, if it exists already."""
 
     @model_validator(mode="after")
     def _owner(self) -> Self:
@@ -241,6 +248,7 @@ def _dangling(config: StackConfig, document: yaml.Document) -> list[Problem]:
     for name, bot in config.bots.items():
         for i, group in enumerate(bot.groups):
             check(group, config.groups, "group", "bots", name, "groups", i)
+    found += _adopted(config, document)
     found += _misplaced(config, document)
     workloads = ["gateway", *config.agents, *config.bots]
     clash = sorted({w for w in workloads if workloads.count(w) > 1})
@@ -258,6 +266,32 @@ def _dangling(config: StackConfig, document: yaml.Document) -> list[Problem]:
                 where = document.where((*path, "credentials", i))
                 found.append(Problem("the same issuer and subject stand twice", "remove one", where))
             seen.add(key)
+    return found
+
+
+def _adopted(config: StackConfig, document: yaml.Document) -> list[Problem]:
+    """What is said to be there already, and cannot be."""
+    found: list[Problem] = []
+    seen: dict[str, str] = {}
+    for section, items in (("agents", config.agents), ("bots", config.bots)):
+        for name, item in items.items():
+            for i, credential in enumerate(item.credentials):
+                if credential.adopt is not None and item.adopt is None:
+                    where = document.where((section, name, "credentials", i, "adopt"))
+                    what = "a credential can be adopted only with its application"
+                    found.append(Problem(what, f"say `{section}.{name}.adopt`", where))
+            if item.adopt is None:
+                continue
+            where = document.where((section, name, "adopt"))
+            if other := seen.get(item.adopt.application):
+                found.append(Problem(f"`{other}` has adopted this application", "each needs one of its own", where))
+            seen[item.adopt.application] = name
+            mine = item.groups if isinstance(item, Bot) else []
+            for group in item.adopt.groups:
+                adopted = group in config.groups and config.groups[group].adopt is not None
+                if group not in mine or not adopted:
+                    what = f"`{group}` is no adopted group of `{name}`"
+                    found.append(Problem(what, "name only groups that both have `adopt` and are in `groups`", where))
     return found
 
 

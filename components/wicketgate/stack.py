@@ -9,12 +9,13 @@ import pulumi
 import pulumi_azuread as azuread
 
 from wicketgate import config as stack_config
-from wicketgate.args import BotArgs
+from wicketgate.args import AgentIdentityArgs, BotArgs, BotGroupArgs
 from wicketgate.config import PeopleGroup, StackConfig
 from wicketgate.deploy.compose import ComposeDeployment
 from wicketgate.deploy.inputs import DeploymentArgs
 from wicketgate.deploy.kubernetes import KubernetesDeployment
 from wicketgate.deploy.local import LocalDeployment
+from wicketgate.identity import adoption
 from wicketgate.identity.agent import AgentIdentity
 from wicketgate.identity.bot import Bot
 from wicketgate.identity.gateway import GatewayIdentity
@@ -83,29 +84,8 @@ def access_stack(config: StackConfig, root: Path, client: Any) -> AccessStack:
             "administrator_group_ids": _group_ids(config.administrators),
         },
     )
-    agents = {
-        name: AgentIdentity(
-            f"agent-{name}",
-            {
-                "display_name": f"{config.prefix}-agent-{name}",
-                "deployer_object_id": deployer,
-                "gateway_object_id": gateway.object_id,
-                "credentials": [c.resolve() for c in agent.credentials],
-            },
-        )
-        for name, agent in sorted(config.agents.items())
-    }
-    groups = {
-        name: BotGroup(
-            f"group-{name}",
-            {
-                "display_name": f"{config.prefix}-{name}",
-                "deployer_object_id": deployer,
-                "description": group.description or "Bots of Wicketgate; managed by Pulumi.",
-            },
-        )
-        for name, group in sorted(config.groups.items())
-    }
+    agents = {name: _agent(config, name, deployer, gateway) for name in sorted(config.agents)}
+    groups = {name: _group(config, name, deployer) for name in sorted(config.groups)}
     bots = {name: _bot(config, name, deployer, gateway, groups) for name in sorted(config.bots)}
     try:
         bundle = _bundle(config, root, client.tenant_id, groups, bots, approvers)
@@ -157,6 +137,31 @@ def _warn(config: StackConfig) -> None:
             pulumi.log.warn(f"{name}: {said}")
 
 
+def _agent(config: StackConfig, name: str, deployer: str, gateway: GatewayIdentity) -> AgentIdentity:
+    agent = config.agents[name]
+    args: AgentIdentityArgs = {
+        "display_name": f"{config.prefix}-agent-{name}",
+        "deployer_object_id": deployer,
+        "gateway_object_id": gateway.object_id,
+        "credentials": [c.resolve() for c in agent.credentials],
+    }
+    if agent.adopt is not None:
+        args["adopt"] = adoption.application_args(agent.adopt, {})
+    return AgentIdentity(f"agent-{name}", args)
+
+
+def _group(config: StackConfig, name: str, deployer: str) -> BotGroup:
+    group = config.groups[name]
+    args: BotGroupArgs = {
+        "display_name": f"{config.prefix}-{name}",
+        "deployer_object_id": deployer,
+        "description": group.description or "Bots of Wicketgate; managed by Pulumi.",
+    }
+    if group.adopt is not None:
+        args["adopt"] = adoption.group_args(group.adopt)
+    return BotGroup(f"group-{name}", args)
+
+
 def _bot(config: StackConfig, name: str, deployer: str, gateway: GatewayIdentity, groups: dict[str, BotGroup]) -> Bot:
     bot = config.bots[name]
     if bot.expired:
@@ -171,6 +176,9 @@ def _bot(config: StackConfig, name: str, deployer: str, gateway: GatewayIdentity
         "credentials": [c.resolve() for c in bot.credentials],
         "enabled": not bot.expired,
     }
+    if bot.adopt is not None:
+        adopted = {n: g.adopt.group for n, g in config.groups.items() if g.adopt is not None}
+        args["adopt"] = adoption.application_args(bot.adopt, adopted)
     return Bot(f"bot-{name}", args)
 
 

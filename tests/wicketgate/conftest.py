@@ -29,9 +29,13 @@ class Recorder(pulumi.runtime.Mocks):
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> Any:
         kind = args.token.rsplit(":", 1)[-1]
-        assert kind in ("getServicePrincipal", "getGroup", "getUser")
+        assert kind in ("getServicePrincipal", "getGroup", "getUser", "getApplication")
         if kind == "getServicePrincipal":
             return {"objectId": self.id_of("graph"), **args.args}
+        if kind == "getApplication":
+            return {"objectId": self.id_of("application"), "signInAudience": "AzureADMyOrg", **args.args}
+        if "objectId" in args.args:
+            return {"securityEnabled": True, "types": [], **args.args}
         name = args.args.get("displayName") or args.args.get("mail")
         return {"objectId": self.id_of(f"{kind} {name}"), **args.args}
 

@@ -2,6 +2,7 @@
 
 GROUPS: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
     "init": ("", {"": ("wicketgate.commands.init:init", "Write a new stack file.")}),
+    "doctor": ("", {"": ("wicketgate.commands.doctor:doctor", "Look at a stack's identities in Entra.")}),
     "guardrails": (
         "What no stack may contain.",
         {"check": ("wicketgate.commands.guardrails:check", "Check an exported state.")},

@@ -26,6 +26,7 @@ class AgentIdentity(pulumi.ComponentResource):
             role_id=roles.AGENT_ROLE_ID,
             credentials=args.get("credentials", []),
             notes="Wicketgate agent; managed by Pulumi.",
+            adopt=args.get("adopt"),
         )
         self.client_id = principal.client_id
         self.object_id = principal.object_id

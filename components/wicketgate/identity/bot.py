@@ -4,7 +4,7 @@ import pulumi
 import pulumi_azuread as azuread
 
 from wicketgate.args import BotArgs
-from wicketgate.identity import roles
+from wicketgate.identity import adoption, roles
 from wicketgate.identity.workload import principal_with_role
 
 
@@ -28,6 +28,7 @@ class Bot(pulumi.ComponentResource):
             credentials=args["credentials"],
             notes=f"Wicketgate bot of {args['owner']}; managed by Pulumi.",
             enabled=args.get("enabled", True),
+            adopt=args.get("adopt"),
         )
         names, ids = args.get("group_names", []), args.get("group_object_ids", [])
         for group, object_id in zip(names, ids, strict=True):
@@ -35,7 +36,11 @@ class Bot(pulumi.ComponentResource):
                 f"{name}-in-{group}",
                 group_object_id=object_id,
                 member_object_id=principal.object_id,
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=adoption.options(
+                    self,
+                    adoption.member_import(args.get("adopt"), group),
+                    retained=adoption.retained(args.get("adopt")),
+                ),
             )
         self.client_id = principal.client_id
         self.object_id = principal.object_id

@@ -7,7 +7,8 @@ from typing import TypeAlias
 import pulumi
 import pulumi_azuread as azuread
 
-from wicketgate.args import FederatedCredentialArgs
+from wicketgate.args import AdoptApplicationArgs, FederatedCredentialArgs
+from wicketgate.identity import adoption
 
 FederatedCredential: TypeAlias = (
     azuread.ApplicationFederatedIdentityCredential | azuread.ApplicationFlexibleFederatedIdentityCredential
@@ -26,14 +27,22 @@ def federate(
     application: azuread.Application,
     credentials: Sequence[FederatedCredentialArgs],
     parent: pulumi.Resource,
+    adopt: AdoptApplicationArgs | None = None,
 ) -> list[FederatedCredential]:
     """Create a `federatedIdentityCredential` (Graph; beta for those with an expression) for each of `credentials`,
-    children of `parent`. Raises ValueError if one has not exactly one of `subject` and `expression`.
+    children of `parent`; those of an application that is adopted may be there already, and are then imported. Raises
+    ValueError if one has not exactly one of `subject` and `expression`.
     """
     made: list[FederatedCredential] = []
     for credential in credentials:
         subject, expression = credential.get("subject"), credential.get("expression")
-        options = pulumi.ResourceOptions(parent=parent, depends_on=made[-1:])
+        options = adoption.options(
+            parent,
+            adoption.credential_import(adopt, credential),
+            adoption.CREDENTIAL,
+            retained=adoption.retained(adopt),
+            depends_on=made[-1:],
+        )
         if bool(subject) == bool(expression):
             raise ValueError(f"`{slug(credential)}` needs exactly one of `subject`, `expression`")
         if expression:

@@ -4,6 +4,7 @@ import pulumi
 import pulumi_azuread as azuread
 
 from wicketgate.args import BotGroupArgs
+from wicketgate.identity import adoption
 
 
 class BotGroup(pulumi.ComponentResource):
@@ -14,14 +15,21 @@ class BotGroup(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: BotGroupArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("wicketgate:index:BotGroup", name, dict(args), opts)
+        adopt = args.get("adopt")
         group = azuread.Group(
             f"{name}-group",
             display_name=args["display_name"],
             description=args.get("description", "Bots of Wicketgate; managed by Pulumi."),
             security_enabled=True,
             prevent_duplicate_names=True,
-            owners=[args["deployer_object_id"]],
-            opts=pulumi.ResourceOptions(parent=self),
+            # Of an adopted group nothing is said: it keeps those that it has.
+            owners=None if adopt else [args["deployer_object_id"]],
+            opts=adoption.options(
+                self,
+                f"/groups/{adopt['object_id']}" if adopt else None,
+                adoption.GROUP,
+                retained=adoption.retained(adopt),
+            ),
         )
         self.object_id = group.object_id
         self.register_outputs({"objectId": self.object_id})

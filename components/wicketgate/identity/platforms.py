@@ -383,20 +383,25 @@ class Credential(model.Model):
     """A pattern over claims."""
     oidc: Oidc | None = None
     """Any other issuer."""
+    adopt: Uuid | None = None
+    """Id of this federated credential, where an adopted application has it already."""
 
     @model_validator(mode="after")
     def _one_platform(self) -> Self:
         if len(self._given()) != 1:
-            names = ", ".join(f"`{info.alias or name}`" for name, info in type(self).model_fields.items())
+            fields = type(self).model_fields.items()
+            names = ", ".join(f"`{info.alias or name}`" for name, info in fields if name != "adopt")
             raise ValueError(f"a credential is exactly one of {names}")
         return self
 
     def _given(self) -> list[Platform]:
-        return [value for name in type(self).model_fields if (value := getattr(self, name)) is not None]
+        names = (name for name in type(self).model_fields if name != "adopt")
+        return [value for name in names if (value := getattr(self, name)) is not None]
 
     def resolve(self) -> FederatedCredentialArgs:
         """The credential as Entra stores it."""
-        return self._given()[0].resolve()
+        resolved = self._given()[0].resolve()
+        return resolved if self.adopt is None else {**resolved, "adopt": self.adopt}
 
     def warnings(self) -> list[str]:
         """What is not wrong, but worth a second thought."""

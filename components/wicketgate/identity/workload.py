@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import pulumi
 import pulumi_azuread as azuread
 
-from wicketgate.args import FederatedCredentialArgs
+from wicketgate.args import AdoptApplicationArgs, FederatedCredentialArgs
+from wicketgate.identity import adoption
 from wicketgate.identity.credentials import federate
 
 
@@ -20,12 +21,15 @@ def principal_with_role(
     credentials: Sequence[FederatedCredentialArgs],
     notes: str,
     enabled: bool = True,
+    adopt: AdoptApplicationArgs | None = None,
 ) -> azuread.ServicePrincipal:
     """Application, service principal, federated credentials and the app role, all children of `parent`.
 
-    The role is assigned to the principal itself: one held through a group would not appear in its tokens.
+    The role is assigned to the principal itself: one held through a group would not appear in its tokens. With `adopt`,
+    application and principal are imported, and stay as they are but for `account_enabled`.
     """
     child = pulumi.ResourceOptions(parent=parent)
+    stays = adoption.retained(adopt)
     application = azuread.Application(
         f"{name}-application",
         display_name=display_name,
@@ -33,7 +37,12 @@ def principal_with_role(
         prevent_duplicate_names=True,
         owners=[deployer_object_id],
         notes=notes,
-        opts=child,
+        opts=adoption.options(
+            parent,
+            f"/applications/{adopt['application_object_id']}" if adopt else None,
+            adoption.APPLICATION,
+            retained=stays,
+        ),
     )
     principal = azuread.ServicePrincipal(
         f"{name}-principal",
@@ -41,9 +50,14 @@ def principal_with_role(
         account_enabled=enabled,
         owners=[deployer_object_id],
         notes=notes,
-        opts=child,
+        opts=adoption.options(
+            parent,
+            f"/servicePrincipals/{adopt['principal_object_id']}" if adopt else None,
+            adoption.PRINCIPAL,
+            retained=stays,
+        ),
     )
-    federate(name, application, credentials, parent)
+    federate(name, application, credentials, parent, adopt)
     azuread.AppRoleAssignment(
         f"{name}-role",
         app_role_id=role_id,

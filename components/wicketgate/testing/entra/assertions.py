@@ -9,7 +9,7 @@ import base64
 import binascii
 import re
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx2
 from cryptography import x509
@@ -27,8 +27,15 @@ _MAX_KEYS = 100
 _SKEW = 300
 
 
-async def authenticate(core: Core, application: Doc, assertion: str) -> str:
-    """Verifies `client_assertion` for the application and returns `certificate`. Raises LoginError."""
+class Proof(NamedTuple):
+    """How a client proved itself: `secret` or `certificate`, and by which federated credential (its id)."""
+
+    how: str
+    federated: str | None = None
+
+
+async def authenticate(core: Core, application: Doc, assertion: str) -> Proof:
+    """Verifies `client_assertion` for the application. Raises LoginError."""
     try:
         parsed = jws.parse(assertion)
     except jws.MalformedTokenError:
@@ -36,9 +43,8 @@ async def authenticate(core: Core, application: Doc, assertion: str) -> str:
     issuer = parsed.claims.get("iss")
     if issuer == application["appId"] or parsed.claims.get("sub") == application["appId"] == issuer:
         _certificate(core, application, parsed)
-    else:
-        await _federated(core, application, parsed)
-    return "certificate"
+        return Proof("certificate")
+    return Proof("certificate", await _federated(core, application, parsed))
 
 
 # --- certificates
@@ -113,23 +119,26 @@ def _named_thumbprint(header: dict[str, Any]) -> str:
 # --- federated credentials
 
 
-async def _federated(core: Core, application: Doc, parsed: jws.Jws) -> None:
+async def _federated(core: Core, application: Doc, parsed: jws.Jws) -> str:
     claims = parsed.claims
     issuer, audience = claims.get("iss"), claims.get("aud")
     presented = claims.get("sub")
     if not isinstance(issuer, str) or not isinstance(presented, str) or not isinstance(audience, str | list):
         raise login_error(50027)
-    _match(core, application, issuer, presented, audience, claims)
+    credential = _match(core, application, issuer, presented, audience, claims)
     await _verify_signature(core, parsed, issuer)
     _check_times(core, claims)
     if core.quirks.take("stray_700213_next"):
         raise login_error(700213, value=presented)
+    return credential
 
 
 def _match(
     core: Core, application: Doc, issuer: str, presented: str, audience: str | list[Any], claims: dict[str, Any]
-) -> None:
-    """Finds the federated credential that the assertion matches. Raises LoginError with the code of what differs."""
+) -> str:
+    """The id of the federated credential that the assertion matches. Raises LoginError with the code of what
+    differs.
+    """
     navigation = "federatedIdentityCredential"
     credentials = [one for one in core.directory.all(navigation) if one["_parent"] == application["id"]]
     now = time.time()
@@ -144,8 +153,10 @@ def _match(
             raise login_error(7002138, value=presented)
         raise login_error(700213, value=presented)
     audiences = [audience] if isinstance(audience, str) else audience
-    if not any(one["audiences"][0] in audiences for one in of_subject):
-        raise login_error(700212, value=str(audiences[0] if audiences else ""))
+    for one in of_subject:
+        if one["audiences"][0] in audiences:
+            return one["id"]
+    raise login_error(700212, value=str(audiences[0] if audiences else ""))
 
 
 def _subject_matches(credential: Doc, presented: str, claims: dict[str, Any]) -> bool:

@@ -23,6 +23,8 @@ class Core:
     trust: ssl.SSLContext
     admin_key: str
     log: deque[dict[str, Any]] = field(default_factory=lambda: deque[dict[str, Any]](maxlen=_LOG_LENGTH))
+    sign_ins: deque[dict[str, Any]] = field(default_factory=lambda: deque[dict[str, Any]](maxlen=_LOG_LENGTH))
+    """The sign-in log, in memory alone: the newest last."""
 
     @property
     def quirks(self) -> Quirks:

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from starlette.requests import Request
 from starlette.responses import Response
 
-from wicketgate.testing.entra import actions, permissions, tokens, writes
+from wicketgate.testing.entra import actions, permissions, sign_ins, tokens, writes
 from wicketgate.testing.entra.core import Core
 from wicketgate.testing.entra.directory import GRAPH_APP_ID
 from wicketgate.testing.entra.errors import GraphError, bad_request
@@ -149,6 +149,8 @@ async def handle(view: View, asked: Asked) -> Answer:
     claims = asked.claims
     is_user = "scp" in claims
     permissions.check(view.core, asked.method, segments, claims)
+    if [segment.text for segment in segments] == ["auditLogs", "signIns"] and asked.method == "GET":
+        return Answer(200, sign_ins.listed(view, asked.path, parse_query(asked.options, eventual=asked.eventual)))
     target = resolve(view.core, segments, str(claims["oid"]), is_user=is_user)
     query = parse_query(asked.options, eventual=asked.eventual)
     if target.action:

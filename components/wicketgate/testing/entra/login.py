@@ -13,7 +13,8 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from wicketgate.testing.entra import assertions, tokens
+from wicketgate.testing.entra import assertions, sign_ins, tokens
+from wicketgate.testing.entra.assertions import Proof
 from wicketgate.testing.entra.core import Core
 from wicketgate.testing.entra.directory import GRAPH_APP_ID
 from wicketgate.testing.entra.errors import LoginError, login_error
@@ -89,9 +90,19 @@ async def token(core: Core, request: Request, grants: dict[str, GrantHandler]) -
 
 async def _client_credentials(core: Core, values: dict[str, str]) -> dict[str, Any]:
     application, client = find_client(core, values)
-    how = await authenticate_client(core, application, values)
-    if how is None:
-        raise login_error(7000216)
+    try:
+        proof = await authenticate_client(core, application, values)
+        if proof is None:
+            raise login_error(7000216)
+        answer = _app_token(core, client, values, proof)
+    except LoginError as error:
+        sign_ins.record(core, client, error=error)
+        raise
+    sign_ins.record(core, client, federated=proof.federated)
+    return answer
+
+
+def _app_token(core: Core, client: Doc, values: dict[str, str], proof: Proof) -> dict[str, Any]:
     if "scope" not in values and "resource" in values:
         name = values["resource"]
     else:
@@ -112,7 +123,7 @@ async def _client_credentials(core: Core, values: dict[str, str]) -> dict[str, A
             resource=resource["appId"],
             resource_name=resource["displayName"],
         )
-    text, lifetime = tokens.access_token(core, tokens.Grant(client, resource, audience, how))
+    text, lifetime = tokens.access_token(core, tokens.Grant(client, resource, audience, proof.how))
     return {"token_type": "Bearer", "expires_in": lifetime, "ext_expires_in": lifetime, "access_token": text}
 
 
@@ -131,15 +142,15 @@ def find_client(core: Core, values: dict[str, str]) -> tuple[Doc, Doc]:
     return application, directory.with_application(principal)
 
 
-async def authenticate_client(core: Core, application: Doc, values: dict[str, str]) -> str | None:
-    """`secret`, `certificate`, or None if the request carries no credential. Raises LoginError for a wrong one."""
+async def authenticate_client(core: Core, application: Doc, values: dict[str, str]) -> Proof | None:
+    """How it proved itself, or None if the request carries no credential. Raises LoginError for a wrong one."""
     if "client_assertion" in values:
         if values.get("client_assertion_type") != JWT_BEARER:
             raise login_error(900144, field="client_assertion_type")
         return await assertions.authenticate(core, application, values["client_assertion"])
     if "client_secret" in values:
         _check_secret(core, application, values["client_secret"])
-        return "secret"
+        return Proof("secret")
     return None
 
 

@@ -19,10 +19,10 @@ OIDC_SCOPES = ("openid", "profile", "email", "offline_access")
 
 async def client_proof(core: Core, application: Doc, values: dict[str, str], *, public: bool) -> str:
     """How the client authenticated; only a public one may do without. Raises LoginError."""
-    how = await login.authenticate_client(core, application, values)
-    if how is None and not (public or application["isFallbackPublicClient"]):
+    proof = await login.authenticate_client(core, application, values)
+    if proof is None and not (public or application["isFallbackPublicClient"]):
         raise login_error(7000218)
-    return how or "public"
+    return proof.how if proof else "public"
 
 
 async def redeem_refresh(core: Core, values: dict[str, str]) -> dict[str, Any]:

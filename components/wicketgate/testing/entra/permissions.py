@@ -61,6 +61,7 @@ _TABLE: dict[str, tuple[set[str], set[str], set[str], set[str]]] = {
         set(),
     ),
 }
+_TABLE["auditLogs"] = ({"AuditLog.Read.All"}, set(), set(), set())
 _TABLE["directoryRoleTemplates"] = _TABLE["roleManagement"] = _TABLE["directoryRoles"]
 
 

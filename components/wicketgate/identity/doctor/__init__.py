@@ -1,0 +1,1 @@
+"""`wicketgate doctor`: what is wrong, or will be, with a stack's identities in Entra."""
