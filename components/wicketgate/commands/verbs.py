@@ -3,6 +3,13 @@
 GROUPS: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
     "init": ("", {"": ("wicketgate.commands.init:init", "Write a new stack file.")}),
     "doctor": ("", {"": ("wicketgate.commands.doctor:doctor", "Look at a stack's identities in Entra.")}),
+    "adopt": (
+        "Take what exists in Entra into a stack.",
+        {
+            "bot": ("wicketgate.commands.adopt:bot", "Take an application in, as a bot."),
+            "group": ("wicketgate.commands.adopt:group", "Take a group in, as a group of bots."),
+        },
+    ),
     "guardrails": (
         "What no stack may contain.",
         {"check": ("wicketgate.commands.guardrails:check", "Check an exported state.")},
