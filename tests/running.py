@@ -180,7 +180,7 @@ class Running:
         recording = Recording(self.state / "recordings", session)
         return b"".join(r.data for r in recording.records() if direction in (None, r.direction))
 
-    def wait(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
+    def wait(self, condition: Callable[[], object], seconds: float = 60.0) -> None:
         """Until the condition holds; fails after `seconds`."""
         end = time.monotonic() + seconds
         while not condition():
@@ -212,7 +212,7 @@ class Running:
             )
 
     def _wait(self, condition: Callable[[], bool], name: str, pause: float = 0.02) -> None:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while not condition():
             process = self.processes[name]
             if process.poll() is not None or time.monotonic() > end:
@@ -227,7 +227,7 @@ class Running:
         """Ends a process; its exit status."""
         process = self.processes.pop(name)
         process.send_signal(how)
-        return process.wait(20)
+        return process.wait(60)
 
     def write_policies(self, *policies: dict[str, Any]) -> None:
         """Puts a bundle with these policies, all for the group, in place of the one in force."""

@@ -66,7 +66,13 @@ def account() -> str:
     try:
         pwd.getpwnam(ACCOUNT)
     except KeyError:
-        subprocess.run(["useradd", "--create-home", "--shell", "/bin/bash", "-p", "*", ACCOUNT], check=True)
+        # Another run beside this one may make it at the same moment.
+        subprocess.run(["useradd", "--create-home", "--shell", "/bin/bash", "-p", "*", ACCOUNT], capture_output=True)
+        end = time.monotonic() + 30
+        while not os.path.isdir(f"/home/{ACCOUNT}"):
+            assert time.monotonic() < end, f"the account `{ACCOUNT}` cannot be made"
+            time.sleep(0.05)
+        pwd.getpwnam(ACCOUNT)
     return ACCOUNT
 
 
@@ -132,7 +138,7 @@ def start_sshd(folder: Path, *options: str) -> Sshd:
     (folder / "sshd_config").write_text("\n".join(lines) + "\n")
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(folder / "sshd_config")], stdout=log, stderr=log)
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
@@ -151,7 +157,7 @@ def start_sshd(folder: Path, *options: str) -> Sshd:
 def stop_sshd(server: Sshd) -> None:
     """Ends it."""
     server.process.terminate()
-    server.process.wait(10)
+    server.process.wait(60)
     shutil.rmtree(server.public)
 
 
@@ -209,7 +215,7 @@ class SshRunning(Running):
 
     def wait_for_agent(self) -> None:
         """Until a command works."""
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while (run := self.ssh("uname", "-a")).returncode != 0:
             if time.monotonic() > end:
                 raise AssertionError(
@@ -250,7 +256,7 @@ class SshRunning(Running):
             [sys.executable, "-m", "wicketgate_gateway.cli", *map(str, arguments)],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
         )
 
     def options(self, name: str = "bot") -> list[str]:
@@ -268,7 +274,7 @@ class SshRunning(Running):
         name: str = "bot",
         options: Sequence[str] = (),
         stdin: bytes = b"",
-        timeout: float = 60,
+        timeout: float = 120,
     ) -> subprocess.CompletedProcess[bytes]:
         """Stock ssh."""
         return subprocess.run(

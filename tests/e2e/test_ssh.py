@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def ground() -> Iterator[Path]:
     """A folder at the target (which is this machine)."""
-    folder = Path("/tmp/wicketgate-ssh-e2e")
+    folder = Path(f"/tmp/wicketgate-ssh-e2e-{os.getpid()}")  # another run beside this one has its own
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "secret").mkdir(parents=True)
     (folder / "secret" / "key").write_text("canary")
@@ -226,52 +226,52 @@ def test_git(files: SshRunning, ground: Path, tmp_path: Path) -> None:
 
 def test_who_leaves_leaves_nothing_running(ssh_gateway: SshRunning) -> None:
     process = subprocess.Popen(
-        ["ssh", *ssh_gateway.options(), "web-1", "sleep 98.75"],
+        ["ssh", *ssh_gateway.options(), "web-1", f"sleep 98.{os.getpid()}"],
         env=ssh_gateway.environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    ssh_gateway.wait(lambda: running("sleep 98.75"), 30)
+    ssh_gateway.wait(lambda: running(f"sleep 98.{os.getpid()}"), 30)
     process.terminate()
     process.wait(10)
-    ssh_gateway.wait(lambda: not running("sleep 98.75"))
+    ssh_gateway.wait(lambda: not running(f"sleep 98.{os.getpid()}"))
 
 
 def test_the_gateways_end_is_told_and_kills(make_ssh_gateway: Callable[..., SshRunning]) -> None:
     gateway = make_ssh_gateway()
     process = subprocess.Popen(
-        ["ssh", *gateway.options(), "web-1", "sleep 97.25"],
+        ["ssh", *gateway.options(), "web-1", f"sleep 97.{os.getpid()}"],
         env=gateway.environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    gateway.wait(lambda: running("sleep 97.25"), 30)
+    gateway.wait(lambda: running(f"sleep 97.{os.getpid()}"), 30)
     gateway.stop("gateway")
     _, said = process.communicate(timeout=20)
     assert process.returncode == 255
     assert b"the gateway stops" in said
-    gateway.wait(lambda: not running("sleep 97.25"))
+    gateway.wait(lambda: not running(f"sleep 97.{os.getpid()}"))
 
 
 def test_a_policy_that_goes_takes_the_session_with_it(make_ssh_gateway: Callable[..., SshRunning]) -> None:
     gateway = make_ssh_gateway(groupsCache="2s")
     process = subprocess.Popen(
-        ["ssh", *gateway.options(), "web-1", "sleep 96.5"],
+        ["ssh", *gateway.options(), "web-1", f"sleep 96.{os.getpid()}"],
         env=gateway.environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    gateway.wait(lambda: running("sleep 96.5"), 30)
+    gateway.wait(lambda: running(f"sleep 96.{os.getpid()}"), 30)
     gateway.write_policies({**POLICY, "targets": ["down-1"]})
     gateway.wait(lambda: gateway.ssh("uname", "-a").returncode == 255, 20)
     gateway.stop("agent")
     _, said = process.communicate(timeout=30)
     assert process.returncode == 255
     assert said
-    gateway.wait(lambda: not running("sleep 96.5"))
+    gateway.wait(lambda: not running(f"sleep 96.{os.getpid()}"))
 
 
 def running(command: str) -> bool:

@@ -73,14 +73,14 @@ def ended(gateway: SshRunning, session: str) -> list[Any]:
 
 def test_the_ssh_process_is_killed(gateway: SshRunning) -> None:
     """The client gets an end, what runs is killed, the recording is closed, and another process takes over."""
-    process = started(gateway, "sleep 94.5")
+    process = started(gateway, f"sleep 94.{os.getpid()}")
     session = gateway.operations()[-1].session
     pid = ssh_process(gateway)
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     process.communicate(timeout=60)
     assert process.returncode == 255
-    gateway.wait(lambda: not runs("sleep 94.5"), 60)
+    gateway.wait(lambda: not runs(f"sleep 94.{os.getpid()}"), 60)
     gateway.wait(lambda: len(ended(gateway, session)) == 2, 60)
     assert next(e for e in ended(gateway, session) if isinstance(e, SessionEnded)).reason == "the client hung up"
     shown = gateway.wicketgate("replay", session, "--config", gateway.folder / "gateway.yaml")
@@ -125,14 +125,14 @@ def test_a_bot_that_leaves_its_group_is_cut_off(gateway: SshRunning) -> None:
     """Graph says so while something runs: it is killed, and nothing more begins."""
     gateway.write_policies(POLICY)
     store = gateway.cloud.entra.store
-    process = started(gateway, "sleep 93.25")
+    process = started(gateway, f"sleep 93.{os.getpid()}")
     session = gateway.operations()[-1].session
     assert store.unlink("members", GROUP, BOT)
     try:
         _, said = process.communicate(timeout=60)
         assert process.returncode == 255
         assert b"no policy lets this bot use `web-1`" in said
-        gateway.wait(lambda: not runs("sleep 93.25"), 60)
+        gateway.wait(lambda: not runs(f"sleep 93.{os.getpid()}"), 60)
         assert gateway.ssh("uname", "-a").returncode == 255
         gateway.wait(lambda: len(ended(gateway, session)) == 2, 60)
     finally:

@@ -17,7 +17,7 @@ import pytest
 from tests.ssh import POLICY, SshRunning, owned
 
 pytestmark = pytest.mark.slow
-GROUND = Path("/tmp/wicketgate-ssh-files")
+GROUND = Path(f"/tmp/wicketgate-ssh-files-{os.getpid()}")  # another run beside this one has its own
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import subprocess
 import threading
@@ -25,8 +26,9 @@ from wicketgate_gateway.contract.identity import Principal, PrincipalKind
 from wicketgate_gateway.policy.load import PolicyStore
 
 pytestmark = pytest.mark.slow
-GROUND = Path("/tmp/wicketgate-ssh-holds")
+GROUND = Path(f"/tmp/wicketgate-ssh-holds-{os.getpid()}")  # another run beside this one has its own
 DANA = "60000000-0000-4000-8000-00000000000d"
+SLEEP = f"sleep 95.{os.getpid()}"
 SECRET = "AKIA" + "IOSFODNN7EXAMPLE"
 
 
@@ -292,13 +294,13 @@ def test_a_kill_ends_the_session_and_what_runs(make_ssh_gateway: Callable[..., S
     (tmp_path / "url").write_text(f"sqlite+aiosqlite:///{tmp_path}/control.db")
     gateway = make_ssh_gateway(policies=[POLICY], control=tmp_path / "url")
     process = subprocess.Popen(
-        ["ssh", *gateway.options(), "web-1", "sleep 95.125"],
+        ["ssh", *gateway.options(), "web-1", SLEEP],
         env=gateway.environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    gateway.wait(lambda: runs("sleep 95.125"), 30)
+    gateway.wait(lambda: runs(SLEEP), 30)
 
     async def kill() -> None:
         store = await open_store((tmp_path / "url").read_text())
@@ -310,7 +312,7 @@ def test_a_kill_ends_the_session_and_what_runs(make_ssh_gateway: Callable[..., S
     assert process.returncode == 255
     assert b"Dana" in said
     assert b"enough" in said
-    gateway.wait(lambda: not runs("sleep 95.125"))
+    gateway.wait(lambda: not runs(SLEEP))
     again = gateway.ssh("uname", "-a")
     assert again.returncode == 255
     assert b"cut off by Dana" in again.stderr
