@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from wicketgate.identity.doctor.expected import Expected, Registration
+from wicketgate.identity.doctor.expected import Expected
 from wicketgate.identity.doctor.findings import Report
 from wicketgate.identity.doctor.permissions import grant_command
 from wicketgate.identity.doctor.tenant import Doc, Found, FoundGroup, Tenant
-from wicketgate.identity.roles import role_id
+from wicketgate.identity.roles import PERSON_ROLES, role_id
 from wicketgate.identity.signin import Cloud, Principal
 from wicketgate_gateway.contract.gateway import AGENT_ROLE, BOT_ROLE
 
 UP = "`pulumi up --refresh` puts it right"
+_ROLES_OF_PEOPLE = {role_id(role): role for role in PERSON_ROLES}
 _ROLES_OF_BOTS = {role_id(BOT_ROLE): BOT_ROLE, role_id(AGENT_ROLE): AGENT_ROLE}
 
 
@@ -180,23 +181,33 @@ def _gateway(found: Found, report: Report) -> None:
 
 
 def _assigned(expected: Expected, tenant: Tenant, root: str, report: Report) -> None:
-    """Who holds Bot.Connect or Agent.Connect and is none of the stack's."""
+    """Who holds a role on the gateway and is none of the stack's; which groups of people lack theirs."""
     gateway = tenant.gateway.principal
-    if gateway is None:
+    if gateway is None or tenant.assigned is None:
         return
-    known = {str(f.principal["id"]): f.wanted for f in tenant.registrations if f.principal is not None}
-    for one in tenant.assigned or []:
-        role, holder = _ROLES_OF_BOTS.get(str(one.get("appRoleId"))), str(one.get("principalId"))
-        wanted: Registration | None = known.get(holder)
-        if role is None or wanted is not None:  # what the stack's own hold too much is told above
+    about = expected.gateway.about
+    known = {str(f.principal["id"]) for f in tenant.registrations if f.principal is not None}
+    lacking = {(role, group) for role, groups in expected.people.items() for group in groups}
+    for one in tenant.assigned:
+        key, holder = str(one.get("appRoleId")), str(one.get("principalId"))
+        role = _ROLES_OF_BOTS.get(key) or _ROLES_OF_PEOPLE.get(key)
+        mine = {pair for pair in lacking if pair[0] == role and _is(one, *pair[1])}
+        lacking -= mine
+        # What the stack's own bots and agents hold too much is told above.
+        if role is None or mine or (key in _ROLES_OF_BOTS and holder in known):
             continue
         url = f"{root}/v1.0/servicePrincipals/{gateway['id']}/appRoleAssignedTo/{one['id']}"
-        report.problem(
-            "role-stranger",
-            expected.gateway.about,
-            f"`{one.get('principalDisplayName')}` ({holder}) holds `{role}`, and is none of this stack's",
-            f"az rest --method DELETE --url {url}",
-        )
+        said = f"`{one.get('principalDisplayName')}` ({holder}) holds `{role}`, and is none of this stack's"
+        report.problem("role-stranger", about, said, f"az rest --method DELETE --url {url}")
+    for role, (name, key) in sorted(lacking, key=str):
+        report.problem("role-missing", about, f"the group `{name or key}` of people lacks `{role}`", UP)
+
+
+def _is(assignment: Doc, name: str | None, key: str | None) -> bool:
+    """Whether the holder is the group of that name, or of that id."""
+    if name is None:
+        return assignment.get("principalId") == key
+    return assignment.get("principalType") == "Group" and assignment.get("principalDisplayName") == name
 
 
 def _group(found: FoundGroup, tenant: Tenant, deployers: set[str], root: str, report: Report) -> None:

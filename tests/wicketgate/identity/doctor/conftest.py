@@ -199,6 +199,9 @@ def practice(doctor_issuer: WorkloadIssuer, doctor_entra: EntraEmulator, tmp_pat
             "directoryScopeId": f"/{made.id('wicketgate-gate')}",
         },
     )
+    decide = {"principalId": made.id("dba", "group"), "resourceId": made.id("wicketgate-gate")}
+    path = f"servicePrincipals/{decide['resourceId']}/appRoleAssignedTo"
+    made.graph("POST", path, decide | {"appRoleId": roles.role_id("Approval.Decide")})
     entra.core.quirks.update({"enforce_permissions": True})
     return made
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from wicketgate.identity import roles
 from wicketgate.identity.doctor.findings import Finding, Report
 
 Codes = Callable[[Report], list[tuple[str, str]]]
@@ -67,6 +68,18 @@ def stranger(p: Any) -> None:
     p.graph("POST", f"{principal(p, 'wicketgate-gate')}/appRoleAssignedTo", body | {"appRoleId": bot["id"]})
 
 
+def approver(p: Any) -> None:
+    body = {"principalId": p.id("Mallory", "user"), "resourceId": p.id("wicketgate-gate")}
+    role = {"appRoleId": roles.role_id("Approval.Decide")}
+    p.graph("POST", f"{principal(p, 'wicketgate-gate')}/appRoleAssignedTo", body | role)
+
+
+def lost_approvers(p: Any) -> None:
+    path = f"{principal(p, 'wicketgate-gate')}/appRoleAssignedTo"
+    (one,) = [one for one in p.graph("GET", path)["value"] if one["principalDisplayName"] == "dba"]
+    p.graph("DELETE", f"{path}/{one['id']}")
+
+
 def graph_role(p: Any) -> None:
     body = {"principalId": p.id("wicketgate-bot-review"), "resourceId": p.id("Microsoft Graph")}
     role = {"appRoleId": "9a5d68dd-52b0-4cc2-bd40-abcf44ac3a30"}
@@ -122,6 +135,7 @@ WRONG: dict[Callable[[Any], None], tuple[str, str]] = {
     lost_owner: ("owner-missing", "agent desk"),
     member: ("member-unexpected", "group reviewers"),
     stranger: ("role-stranger", "gateway gate"),
+    approver: ("role-stranger", "gateway gate"),
     graph_role: ("role-unexpected", "bot review"),
     disabled: ("disabled", "bot review"),
     open_to_all: ("assignment-not-required", "gateway gate"),
@@ -132,6 +146,7 @@ WRONG: dict[Callable[[Any], None], tuple[str, str]] = {
 LOST: dict[Callable[[Any], None], tuple[str, str]] = {
     lost_credential: ("federated-missing", "bot review"),
     lost_member: ("member-missing", "group reviewers"),
+    lost_approvers: ("role-missing", "gateway gate"),
     lost_role: ("role-missing", "bot review"),
     expired: ("expired", "bot review"),
 }

@@ -33,6 +33,7 @@ def test_everything_is_read(practice: Any) -> None:
     assert [one["principalDisplayName"] for one in tenant.assigned or []] == [
         "wicketgate-agent-desk",
         "wicketgate-bot-review",
+        "dba",
     ]
     (group,) = tenant.groups
     assert [one["id"] for one in group.members or []] == [bot.principal["id"]]
