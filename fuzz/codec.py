@@ -170,6 +170,7 @@ class _Text:
     def __init__(self, kind: int) -> None:
         self.masked = kind % 2 == 1
         self.hides_errors = self.masked
+        self.written = frozenset[str]() if self.masked else None
         self.copies_in = kind % 8 == 2
         self.copies_out = kind % 8 == 4
         self.changes = ((Change(kind % 5), "ab"[kind % 2]),) if kind >= 8 else ()

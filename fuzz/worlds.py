@@ -57,6 +57,27 @@ CREATE FUNCTION same(text) RETURNS text LANGUAGE plpgsql AS 'BEGIN RAISE NOTICE 
 CREATE PROCEDURE show(INOUT x text) LANGUAGE plpgsql AS 'BEGIN SELECT email INTO x FROM people LIMIT 1; END';
 CREATE VIEW called AS SELECT 1 AS one, leak() AS what;
 CREATE MATERIALIZED VIEW stored AS SELECT id, email FROM people;
+CREATE INDEX people_mail ON people (email);
+CREATE TABLE owners(id int PRIMARY KEY, name text NOT NULL);
+INSERT INTO owners VALUES (1, 'one'), (2, 'two'), (3, 'three');
+CREATE TABLE accounts(id int PRIMARY KEY, owner int REFERENCES owners ON DELETE CASCADE ON UPDATE CASCADE,
+  email text UNIQUE, pin int CHECK (pin > 0), name text NOT NULL);
+CREATE TABLE links(id int, email text REFERENCES accounts (email));
+INSERT INTO accounts SELECT i, i, 'old' || i, i, 'Name ' || i FROM generate_series(1, 3) i;
+CREATE TABLE base(id int, name text NOT NULL);
+CREATE TABLE special(secret text) INHERITS (base);
+INSERT INTO special VALUES (1, 'a', 'old'), (2, 'b', 'old');
+CREATE VIEW plainly AS SELECT id, name FROM accounts;
+CREATE TABLE noted(id int, note text);
+CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  RAISE NOTICE 'first is %', (SELECT email FROM people ORDER BY id LIMIT 1);
+  IF NEW.id = 7 THEN RAISE EXCEPTION 'so is %', (SELECT email FROM people ORDER BY id LIMIT 1); END IF;
+  RETURN NEW; END $$;
+CREATE TRIGGER noted BEFORE INSERT OR UPDATE ON noted FOR EACH ROW EXECUTE FUNCTION note();
+CREATE DOMAIN mail AS text CHECK (value LIKE '%@%' AND value < 'kanarieg');
+CREATE SEQUENCE numbers;
+CREATE VIEW risky AS SELECT id, name FROM people WHERE email::int > 0;
+CREATE TABLE later(id int, email text REFERENCES accounts (email) DEFERRABLE INITIALLY DEFERRED);
 """
 AFTER = "REFRESH MATERIALIZED VIEW stored; ANALYZE visits"
 POLICY: dict[str, Any] = {
@@ -79,6 +100,8 @@ POLICY: dict[str, Any] = {
         {"columns": ["public.people.pin", "public.people.card", "public.people.tags"], "with": "redact"},
         {"columns": ["public.people.doc", "public.people.born", "public.people.raw"], "with": "null"},
         {"columns": ["public.homes.home", "public.homes.listed"], "with": "redact"},
+        {"columns": ["public.accounts.email", "public.accounts.pin", "public.links.email"], "with": "redact"},
+        {"columns": ["public.special.secret"], "with": "redact"},
     ],
 }
 """Everything is allowed, so that the masks alone are in the way."""
@@ -107,6 +130,14 @@ def _secrets(world: int) -> str:
     texts += [
         f"UPDATE parts SET email = '{CANARY}{one}0x01@zz.example' WHERE id = 1",
         f"UPDATE parts SET email = '{CANARY}{two}0x02@zz.example' WHERE id = 2",
+        *(
+            f"UPDATE accounts SET email = '{CANARY}{'abc'[(i + world) % 3]}0x0{i}@zz.example', pin = {100 + (i * (world + 3)) % 7}"
+            f" WHERE id = {i}"
+            for i in (1, 2, 3)
+        ),
+        "INSERT INTO links SELECT id, email FROM accounts ORDER BY id",
+        f"UPDATE special SET secret = '{CANARY}{one}' WHERE id = 1",
+        f"UPDATE special SET secret = '{CANARY}{two}' WHERE id = 2",
         f"UPDATE homes SET home = ROW('s{one}', '{CANARY}{one}')",
         f"UPDATE homes SET listed = ARRAY[ROW('s{two}', '{CANARY}{two}')::address]",
     ]

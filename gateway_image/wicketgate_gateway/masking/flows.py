@@ -16,7 +16,15 @@ from wicketgate_gateway.masking.lineage.model import UNTRACED, How, Lineage, Ori
 from wicketgate_gateway.masking.lineage.trace import trace
 from wicketgate_gateway.masking.masks import Cover, MaskedRelation, Masks, both, of_computed
 from wicketgate_gateway.policy.names import CatalogueIndex, Name, resolve_relation
-from wicketgate_gateway.policy.operation import SessionFacts, Statement, is_system, shows_statistics, takes_whole_rows
+from wicketgate_gateway.policy.operation import (
+    SessionFacts,
+    Statement,
+    is_system,
+    related,
+    shows_statistics,
+    shows_texts,
+    takes_whole_rows,
+)
 from wicketgate_gateway.wire.postgres.sql.builtins import CATALOG_RELATIONS
 from wicketgate_gateway.wire.postgres.sql.model import Facts, RelationName, StatementKind
 
@@ -73,7 +81,7 @@ class Flows:
         if name.schema == "pg_toast":  # where long values are
             return {}
         if is_system(name):
-            return {} if shows_statistics(name) else None
+            return {} if shows_statistics(name) or shows_texts(name) else None
         if self.index is None or self.masked is None or name not in self.index.by_name:
             return {}
         found: MaskedRelation | None = self.masked.by_name.get(name)
@@ -88,6 +96,23 @@ class Flows:
     def touches(self, facts: Facts) -> bool:
         """Whether it has to do with a relation that has masked columns."""
         return any(self.masked_in(name) is not None for name in self.names(facts.relations))
+
+    def disturbs(self, facts: Facts) -> bool:
+        """Whether the server's errors may tell masked values though the statement takes none up: it writes rows that
+        have some (also below a view, of a partition or a child), or reads a view that has them in its conditions."""
+        written = set(self.names(facts.writes))
+        for name in self.names(facts.relations):
+            if name is None or self.index is None:
+                return True
+            if any(self._holds(base, column) for base, column in self.index.bases(name)):
+                return True
+            if name in written and any(self.masked_in(each) is not None for each in (name, *related(name, self.index))):
+                return True
+        return False
+
+    def _holds(self, name: Name, column: str | None) -> bool:
+        columns = self.masked_in(name)
+        return columns is not None and (not columns or column is None or column in columns)
 
     def may_flow(self, statement: Statement) -> bool:
         """Whether a computed column of the answer may hold a masked value."""

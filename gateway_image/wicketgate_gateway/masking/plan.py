@@ -27,8 +27,9 @@ from wicketgate_gateway.masking.lineage.model import Lineage, Use
 from wicketgate_gateway.masking.masks import MaskedCatalogue, Masks, strictest
 from wicketgate_gateway.policy.names import FIRST_USER_OID, CatalogueIndex
 from wicketgate_gateway.policy.operation import SessionFacts, Statement
-from wicketgate_gateway.wire.postgres.sql.model import Facts, StatementKind
+from wicketgate_gateway.wire.postgres.sql.model import Facts, SqlError, StatementKind
 from wicketgate_gateway.wire.postgres.sql.model import StatementClass as C
+from wicketgate_gateway.wire.postgres.sql.parser import parse
 
 
 class Field(Protocol):
@@ -185,7 +186,7 @@ def plan_for(masks: Masks, groups: Sequence[Group], session: SessionFacts) -> Ma
             hidden |= met
             literals = literals or 0 in met or (named and number > 0 and bool(met))
             system |= flows.statistics(facts)
-            hides |= flow or _opaque(group) or (bool(facts.writes) and flows.touches(facts))
+            hides |= flow or _opaque(group) or flows.disturbs(facts)
     return MaskPlan(
         masks, flows.index, flows.masked, untraced, system, hides, tuple(traced), others, hidden - {0}, literals,
         copied, copying,
@@ -217,6 +218,12 @@ def _refusal(group: Group, flows: Flows, *, alone: bool) -> Refusal | None:
             "masked-flow",
             "code that no rule can see into may read masked columns",
             "write the statements out instead of DO, CREATE FUNCTION, triggers or rules",
+        )
+    if any(_sorts_rows(facts) and _changes_names(facts, flows) for facts in every):
+        return Refusal(
+            "masked-side-channel",
+            "rows that CLUSTER sorts by an index could tell the order of masked values",
+            "use VACUUM, or ask a person who administers the database",
         )
     if any(C.DDL in facts.classes and _changes_names(facts, flows) for facts in every):
         return Refusal(
@@ -307,6 +314,16 @@ def _told(statement: Statement, flows: Flows) -> Refusal | None:
                     "select columns of tables, and leave out your own functions",
                 )
     return None
+
+
+def _sorts_rows(facts: Facts) -> bool:
+    if facts.kind is not StatementKind.VACUUM:
+        return False
+    try:
+        statements = parse(facts.text).stmts
+    except SqlError:
+        return True
+    return any(statement.stmt.WhichOneof("node") != "vacuum_stmt" for statement in statements)
 
 
 def _opaque(group: Group) -> bool:

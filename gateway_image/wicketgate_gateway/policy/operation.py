@@ -319,6 +319,11 @@ def is_system(name: Name) -> bool:
     return name.schema in SYSTEM_SCHEMAS or name.schema == "pg_toast"
 
 
+def shows_texts(name: Name) -> bool:
+    """Whether the relation is a system one that holds the texts of other sessions' statements."""
+    return name == Name("pg_catalog", "pg_stat_activity")
+
+
 def shows_statistics(name: Name) -> bool:
     """Whether the relation is a system one that holds sample values of other relations."""
     return name.schema == "pg_catalog" and name.name in STATISTICS

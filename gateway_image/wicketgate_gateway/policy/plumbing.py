@@ -62,6 +62,8 @@ def is_pinned(setting: Setting, path: tuple[str, ...]) -> bool:
     name = setting.name
     if name is None:
         return True
+    if name == "session_authorization":  # a session in which it changes must end; DEFAULT and RESET change nothing
+        return setting.value is not None or not setting.constant
     if name not in PINNED_SETTINGS:
         return False
     value = setting.value if setting.constant else None

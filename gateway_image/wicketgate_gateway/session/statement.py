@@ -43,6 +43,7 @@ class Traits:
         "plan",
         "relations",
         "sets",
+        "written",
     )
 
     def __init__(self, decision: Decision) -> None:
@@ -53,6 +54,10 @@ class Traits:
         self.hides_errors = self.plan is not None and self.plan.hides_errors
         self.hides_literals = self.plan is not None and self.plan.hides_literals
         """Whether literals may be values of masked columns: then they are not recorded."""
+        self.written: frozenset[str] | None = None
+        """Names of the tables that it writes; None where nothing is masked."""
+        if self.plan is not None:
+            self.written = frozenset(name.name for facts in decision.statements for name in facts.writes)
         self.masks_answer = self.plan is not None and self.plan.masks_answer
         """Whether a masked column flows into its answer."""
         self.hidden: frozenset[int] = self.plan.hidden if self.plan is not None else frozenset()
@@ -156,6 +161,11 @@ class Statement:
     def hides_errors(self) -> bool:
         """Whether errors may show a masked value."""
         return self.traits.hides_errors
+
+    @property
+    def written(self) -> frozenset[str] | None:
+        """Names of the tables that it writes; None where nothing is masked."""
+        return self.traits.written
 
     @property
     def facts(self) -> tuple[Facts, ...]:

@@ -118,3 +118,25 @@ def test_parameters_and_literals_that_meet_masked_columns_are_hidden(decider, ca
     # What is denied is recorded, too.
     plan = decider(POLICY % ("", ""), catalogue=catalogue)("SELECT id FROM customers WHERE email = 'x'").verdict.masks
     assert plan.hides_literals
+
+
+@pytest.mark.parametrize(
+    ("text", "disturbs"),
+    [
+        ("UPDATE customers SET name = NULL", True),
+        ("UPDATE plainly SET name = NULL", True),
+        ("SELECT name FROM risky", True),
+        ("SELECT name FROM plainly", False),
+        ("UPDATE parent SET name = NULL", True),
+        ("UPDATE orders SET item = NULL", False),
+        ("SELECT id, name FROM customers", False),
+        ("SELECT relname FROM pg_class", False),
+    ],
+)
+def test_what_errors_may_tell_of(decider, make_catalogue, text: str, disturbs: bool):
+    catalogue = make_catalogue(
+        "customers(id, name, email)", "orders(id, item)", "parent(id, name)", "v:plainly(name) < customers.name",
+        "v:risky(name) < customers.name customers.email", "child(id, name, email)", inherits=[(20005, 20002)],
+    )  # fmt: skip
+    gate = decider(POLICY % ("", "  - {columns: [public.child.email], with: redact}"), catalogue=catalogue)
+    assert Flows(gate.policy.masks, gate.session).disturbs(analyze(text).statements[0]) is disturbs

@@ -260,3 +260,17 @@ def test_another_mask_never_shows_more(decider, catalogue, extra: list[str], tex
         pairs = zip(before.masks.columns(fields), after.masks.columns(fields), strict=True)
         assert all(STRICT[a] <= STRICT[b] for a, b in pairs)
         assert after.masks.hides_errors or not before.masks.hides_errors
+
+
+@pytest.mark.parametrize(("text", "allowed"), [("VACUUM customers", True), ("CLUSTER orders USING i", True),
+                                               ("CLUSTER customers USING i", False), ("CLUSTER", False)])  # fmt: skip
+def test_rows_are_not_sorted_by_masked_values(decider, catalogue, text: str, allowed: bool):
+    rules = POLICY.replace("procedural, file]", "procedural, file, maintenance]")
+    verdict = decider(rules, catalogue=catalogue)(text).verdict
+    assert (verdict.allowed, verdict.code) == (allowed, "" if allowed else "masked-side-channel")
+
+
+def test_what_other_sessions_say_is_masked(gate):
+    found = plan(gate, "SELECT pid, query FROM pg_stat_activity")
+    assert found.columns([column(12345, 3, "pid"), column(12345, 20, "query")]) == [None, REDACT]
+    assert gate("SELECT pid FROM pg_stat_activity WHERE query LIKE '%x%'").verdict.code == "masked-side-channel"

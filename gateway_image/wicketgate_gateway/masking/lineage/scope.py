@@ -23,18 +23,25 @@ from wicketgate_gateway.masking.lineage.model import (
     unknown,
 )
 from wicketgate_gateway.policy.names import CatalogueIndex, Name, resolve_relation
-from wicketgate_gateway.policy.operation import is_system, shows_statistics
+from wicketgate_gateway.policy.operation import is_system, shows_statistics, shows_texts
 
 if TYPE_CHECKING:
     from wicketgate_gateway.wire.postgres.sql.model import RelationName
 
 SYSTEM_COLUMNS = frozenset({"ctid", "oid", "tableoid", "xmin", "xmax", "cmin", "cmax"})
 _SAFE = (
-    "schemaname tablename attname inherited null_frac avg_width n_distinct starelid staattnum stainherit stanullfrac "
-    "stawidth stadistinct statistics_schemaname statistics_name statistics_owner stxoid stxdinherit"
+    "schemaname tablename attname inherited null_frac starelid staattnum stainherit stanullfrac "
+    "statistics_schemaname statistics_name statistics_owner stxoid stxdinherit"
 )
 STATISTICS_SAFE = frozenset(_SAFE.split())
-"""Columns of the statistics that hold no values of other relations."""
+"""Columns of the statistics that tell nothing of other relations' values but which are NULL."""
+_ACTIVITY = (
+    "datid datname pid leader_pid usesysid usename application_name client_addr client_hostname client_port "
+    "backend_start xact_start query_start state_change wait_event_type wait_event state backend_xid backend_xmin "
+    "query_id backend_type"
+)
+ACTIVITY_SAFE = frozenset(_ACTIVITY.split())
+"""Columns of pg_stat_activity without what other sessions' statements say."""
 
 
 @dataclass(slots=True)
@@ -180,6 +187,8 @@ def relation_item(name: Name | None, index: CatalogueIndex, alias: str, schema: 
         return Item(alias, columns, schema, oid=relation.oid)
     if shows_statistics(name):
         return Item(alias, [], schema, unknown(f"`{name}` shows values of other relations"), known=STATISTICS_SAFE)
+    if shows_texts(name):
+        return Item(alias, [], schema, unknown(f"`{name}` shows other sessions' statements"), known=ACTIVITY_SAFE)
     if is_system(name) and name.schema != "pg_toast":
         return Item(alias, [], schema, CONSTANT)
     return Item(alias, [], schema, unknown(f"`{name}` is not in the catalogue"))

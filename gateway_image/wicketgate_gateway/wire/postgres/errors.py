@@ -32,6 +32,23 @@ def notice(text: str, *, detail: str = "", hint: str = "", sqlstate: str = "0000
     return messages.report(b"N", fields)
 
 
+def tells_of_others(body: bytes, written: frozenset[str]) -> bool:
+    """Whether a report of the server's may show values that its statement has nothing to do with.
+
+    That is so where it comes from code that runs within (a trigger, a cascade), and where a constraint of another table
+    than the statement writes (`written`, names without schema) failed: a partition's, a child's, one below a view, or
+    whichever at the end of a transaction.
+    """
+    fields = messages.read_report(body)
+    lines = fields.get("W", "").splitlines()
+    if any(not line.startswith(_OWN_CONTEXTS) for line in lines):
+        return True
+    return fields.get("C", "")[:2] == "23" and fields.get("t", "") not in written
+
+
+_OWN_CONTEXTS = ("COPY ", "JSON data, line ")
+
+
 def without_values(kind: bytes, body: bytes) -> bytes:
     """The server's ErrorResponse (`E`) or NoticeResponse (`N`) `body` as a message that shows no value."""
     fields = messages.read_report(body)

@@ -57,6 +57,12 @@ class Prepared(Protocol):
         ...
 
     @property
+    def written(self) -> frozenset[str] | None:
+        """Names of the tables that it writes, for errors of others (`errors.tells_of_others`); None: nothing is masked
+        anywhere."""
+        ...
+
+    @property
     def copies_in(self) -> bool:
         """Whether the server may ask for COPY data."""
         ...
@@ -73,6 +79,7 @@ class SqlPrepared:
     __slots__ = ("origin",)
     masked = True
     hides_errors = True
+    written: frozenset[str] | None = None
     changes: Sequence[tuple[Change, str]] = ()
     copies_in = False
     copies_out = False

@@ -455,17 +455,24 @@ class Responses:
         if not self._queue:
             return None
         head = self._queue[0]
-        hides = False
+        ran: tuple[Prepared, ...] = ()
         if head.ask is Ask.EXECUTE or head.ask is Ask.DESCRIBE_PORTAL:
             portal = self.portals.confirmed.get(head.name)
-            hides = portal is not None and (portal.prepared is None or portal.prepared.hides_errors)
+            if portal is not None and portal.prepared is None:
+                return errors.without_values(kind, body)
+            ran = () if portal is None or portal.prepared is None else (portal.prepared,)
         elif head.ask is Ask.BIND and head.portal is not None:
-            hides = any(prepared.hides_errors for prepared in head.portal.candidates)
+            ran = head.portal.candidates
         elif head.ask is Ask.SYNC:
             # What fails at the commit (a deferred constraint) was run by some statement before.
-            hides = any(prepared.hides_errors for prepared in self.statements.confirmed.values())
+            ran = tuple(self.statements.confirmed.values())
         elif head.prepared is not None:
-            hides = head.prepared.hides_errors
+            ran = (head.prepared,)
+        hides = any(prepared.hides_errors for prepared in ran)
+        if not hides and any(prepared.written is not None for prepared in ran):
+            at_once = head.ask is not Ask.SYNC
+            written = [prepared.written for prepared in ran if prepared.written is not None and at_once]
+            hides = errors.tells_of_others(body, frozenset[str]().union(*written))
         return errors.without_values(kind, body) if hides else None
 
     def _ready(self, data: bytes, at: int, end: int) -> bytes | None:

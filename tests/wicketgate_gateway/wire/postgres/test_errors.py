@@ -74,3 +74,21 @@ def test_a_position_in_another_text_hides_nothing_less() -> None:
     }
     shown = errors.without_values(b"E", messages.report(b"E", fields)[5:])
     assert b"a@b" not in shown
+
+
+@pytest.mark.parametrize(
+    ("fields", "tells"),
+    [
+        ({"C": "23503", "t": "links", "D": "Key (email)=(x) is still referenced"}, True),
+        ({"C": "23502", "t": "orders", "D": "Failing row contains (1, null)."}, False),
+        ({"C": "23505", "t": "orders", "W": "COPY orders, line 1"}, False),
+        ({"C": "00000", "W": "PL/pgSQL function note() line 2 at RAISE"}, True),
+        ({"C": "22P02", "W": 'SQL statement "x"\nCOPY orders, line 1'}, True),
+        ({"C": "22P02", "W": "JSON data, line 1: {"}, False),
+        ({"C": "22012"}, False),
+        ({"C": "23000"}, True),
+    ],
+)
+def test_what_tells_of_other_tables(fields: dict[str, str], tells: bool) -> None:
+    body = messages.report(b"E", {"S": "ERROR", "V": "ERROR", "M": "some text", **fields})[5:]
+    assert errors.tells_of_others(body, frozenset({"orders"})) is tells

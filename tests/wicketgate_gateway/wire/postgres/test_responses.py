@@ -43,6 +43,7 @@ class Text:
     changes: Sequence[tuple[Change, str]] = ()
     copies_in: bool = False
     copies_out: bool = False
+    written: frozenset[str] | None = None
 
     @property
     def hides_errors(self) -> bool:
@@ -616,3 +617,24 @@ def test_random_pipelines_stay_in_step_with_the_server(steps: list[tuple[str, ..
     truth = {k: ("sql" if v.label.startswith("sql:") else v.label) for k, v in model.statements.items()}
     assert truth.items() <= confirmed.items()  # the server may have dropped the unnamed statement
     assert set(confirmed) - set(truth) <= {""}
+
+
+def report(**more: str) -> bytes:
+    return m.report(b"E", {"S": "ERROR", "V": "ERROR", "C": "23503", "M": 'no "secret value"', **more})
+
+
+def test_errors_that_tell_of_other_tables_are_hidden_where_anything_is_masked() -> None:
+    cascaded = report(D="Key (x)=(secret value)", t="links")
+    for written, shown in ((None, True), (frozenset({"orders"}), False), (frozenset({"links"}), True)):
+        r, _ = make()
+        r.push(ask_query(Text("delete", written=written)))
+        assert (b"secret value" in feed(r, cascaded + Z)) is shown
+
+
+def test_errors_at_the_end_of_a_transaction_are_hidden_where_anything_is_masked() -> None:
+    for written, shown in ((None, True), (frozenset({"links"}), False)):
+        r, _ = make()
+        r.push(Expected(Ask.PARSE, name="s", prepared=Text("insert", written=written)))
+        feed(r, m.message(b"1"))
+        r.push(Expected(Ask.SYNC))
+        assert (b"secret value" in feed(r, report(D="Key (x)=(secret value)", t="links") + Z)) is shown

@@ -32,6 +32,7 @@ _DANGEROUS: tuple[tuple[C, str], ...] = (
     (C.ADMIN, r"pg_stat_clear_snapshot|pg_replication_\w+|pg_\w*replication_slot\w*|pg_switch_wal|pg_promote"),
     (C.ADMIN, r"binary_upgrade_\w+|pg_(backup|start_backup|stop_backup)\w*|pg_create_restore_point|pg_wal_replay_\w+"),
     (C.ADMIN, r"pg_(restore|clear)_\w+_stats|pg_import_system_collations|pg_logical_emit_message|pg_nextoid"),
+    (C.ADMIN, r"pg_stat_get_(backend_)?activity"),  # what other sessions say
     (C.ADMIN, r"brin_(de)?summarize_\w+|gin_clean_pending_list|pg_extension_config_dump|cron\.\w+"),
     # Take an event trigger's or a dump's place; of no use to a client.
     (C.ADMIN, r"pg_get_publication_tables|pg_event_trigger_\w+"),
