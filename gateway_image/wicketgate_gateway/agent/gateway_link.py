@@ -1,4 +1,10 @@
-"""The agent's tunnel to one gateway: dial, say hello, serve streams, renew the token, and again after a loss."""
+"""The agent's tunnel to one gateway: dial, say hello, serve streams, renew the token, and again after a loss.
+
+How this works: a gateway may be several processes behind one address (`Welcome.workers`), and a session can only use a
+tunnel of the process that its client reached. So the first link to an address brings up one more for each further
+process; each says in its hello which processes have a tunnel already, and dials again if it reached one of those. They
+dial one after the other, so that no two reach the same process at once.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +29,7 @@ from wicketgate_gateway.contract.gateway import AgentConfig, Endpoint
 from wicketgate_gateway.identity.http import tls_context
 from wicketgate_gateway.identity.workload import RENEW_SECONDS, WorkloadCredential
 from wicketgate_gateway.tunnel.messages import (
+    WORKER_KNOWN,
     CatalogueRefresh,
     CatalogueUpdate,
     Control,
@@ -37,6 +44,9 @@ from wicketgate_gateway.tunnel.messages import (
 from wicketgate_gateway.tunnel.mux import MAX_MESSAGE, Mux, Stream
 
 BACKOFF_SECONDS = (0.2, 10.0)
+KNOWN_SECONDS = (0.02, 1.0)
+"""Pauses after a dial that reached a process which has a tunnel already."""
+MAX_WORKERS = 64
 DIAL_SECONDS = 10.0
 WELCOME_SECONDS = 20.0
 _RETRY_SECONDS = 30.0
@@ -55,8 +65,14 @@ def version() -> str:
         return ""
 
 
+class WorkerKnownError(WicketgateError):
+    """The process that answered has a tunnel of this agent."""
+
+    code = WORKER_KNOWN
+
+
 class GatewayLink:
-    """Keeps a tunnel to `endpoint` up until `run` is cancelled."""
+    """Keeps a tunnel to `endpoint` up until `run` is cancelled; the first one, a tunnel to each of its processes."""
 
     def __init__(
         self,
@@ -65,7 +81,9 @@ class GatewayLink:
         credential: WorkloadCredential,
         targets: Mapping[str, AnyTarget],
         watchers: Mapping[str, CatalogueWatcher],
+        first: GatewayLink | None = None,
     ) -> None:
+        """`first` is the link to the same address that this one was brought up by."""
         self.where = f"{endpoint.host}:{endpoint.port}"
         self.sessions: set[object] = set()
         self._config = config
@@ -76,24 +94,46 @@ class GatewayLink:
         self._estimates: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Semaphore(MAX_ESTIMATES)
         self._mux: Mux | None = None
-        self._welcome: asyncio.Future[str] | None = None
+        self._welcome: asyncio.Future[Welcome] | None = None
         self._up = False
+        self._instance = ""
+        self._known = False
+        self._first = first or self
+        self._others: dict[GatewayLink, asyncio.Task[None]] = {}
+        self._dialling = asyncio.Lock() if first is None else first._dialling
 
     @property
     def up(self) -> bool:
-        """Whether the tunnel stands."""
-        return self._up
+        """Whether a tunnel stands."""
+        return self._up or any(other._up for other in self._others)
+
+    @property
+    def tunnels(self) -> int:
+        """How many processes of the gateway are reached."""
+        return self._up + sum(other._up for other in self._others)
 
     async def run(self) -> None:
         """Connects, and again after each loss with growing, jittered pauses. Ends only by cancellation."""
+        try:
+            await self._keep()
+        finally:
+            self._spread(0)
+
+    async def _keep(self) -> None:
         least, most = BACKOFF_SECONDS
         pause = least
+        known, most_known = KNOWN_SECONDS
         said = ""
         while True:
             try:
                 reason = await self._once()
                 pause = least
+                known = KNOWN_SECONDS[0]
                 said = ""
+            except WorkerKnownError:
+                await asyncio.sleep(random.uniform(KNOWN_SECONDS[0], known))  # noqa: S311 - guards nothing
+                known = min(known * 1.2, most_known)
+                continue
             except WicketgateError as error:
                 reason = str(error)
             if reason != said:
@@ -107,23 +147,34 @@ class GatewayLink:
         """Tells the gateway."""
         if self._up and self._mux is not None:
             self._mux.send_message(CatalogueUpdate(target=target, catalogue=catalogue))
+        for other in self._others:
+            other.catalogue_changed(target, catalogue)
+
+    def _spread(self, count: int) -> None:
+        """Has so many further links to the same address."""
+        loop = asyncio.get_running_loop()
+        while len(self._others) < count:
+            made = GatewayLink(
+                self._config, self._endpoint, self._credential, self._targets, self._watchers, first=self
+            )
+            self._others[made] = loop.create_task(made.run())
+        while len(self._others) > count:
+            # One that has no tunnel, if there is one: the gateway has fewer processes than before.
+            surplus = next((other for other in self._others if not other._up), next(iter(self._others)))
+            self._others.pop(surplus).cancel()
+
+    def _reached(self) -> list[str]:
+        """The processes that have a tunnel from here."""
+        first = self._first
+        return [link._instance for link in (first, *first._others) if link._up and link._instance]
 
     async def _once(self) -> str:
         """One tunnel from dialling to its end; the reason of the end. Raises WicketgateError if it never came up."""
         loop = asyncio.get_running_loop()
         lost: asyncio.Future[str] = loop.create_future()
-        self._welcome = loop.create_future()
-        hello, ends = await self._hello()
-        mux = await self._dial(lost)
-        self._mux = mux
+        async with self._dialling:
+            mux, ends = await self._come_up(lost)
         try:
-            mux.send_message(hello)
-            await asyncio.wait({lost, self._welcome}, timeout=WELCOME_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            if not self._welcome.done():
-                reason = lost.result() if lost.done() else "no answer to the hello"
-                raise WicketgateError(f"`{self.where}` did not let this agent in: {reason}", code="gateway-refused")
-            self._up = True
-            log.info("tunnel up", gateway=self.where, name=self._welcome.result())
             for name, watcher in self._watchers.items():
                 if watcher.current is not None:
                     mux.send_message(CatalogueUpdate(target=name, catalogue=watcher.current))
@@ -133,9 +184,37 @@ class GatewayLink:
             finally:
                 renewal.cancel()
         finally:
-            self._up = False
-            self._mux = None
-            mux.close("the agent stops")
+            self._down(mux)
+
+    async def _come_up(self, lost: asyncio.Future[str]) -> tuple[Mux, float]:
+        loop = asyncio.get_running_loop()
+        self._known = False
+        welcome = self._welcome = loop.create_future()
+        hello, ends = await self._hello()
+        mux = await self._dial(lost)
+        self._mux = mux
+        try:
+            mux.send_message(hello)
+            await asyncio.wait({lost, welcome}, timeout=WELCOME_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if not welcome.done():
+                if self._known:
+                    raise WorkerKnownError(f"`{self.where}` is reached already")
+                reason = lost.result() if lost.done() else "no answer to the hello"
+                raise WicketgateError(f"`{self.where}` did not let this agent in: {reason}", code="gateway-refused")
+        except BaseException:
+            self._down(mux)
+            raise
+        said = welcome.result()
+        self._up = True
+        self._instance = said.instance
+        log.info("tunnel up", gateway=self.where, name=said.gateway)
+        self._first._spread(max(1, min(said.workers, MAX_WORKERS)) - 1)
+        return mux, ends
+
+    def _down(self, mux: Mux) -> None:
+        self._up = False
+        self._mux = None
+        mux.close("the agent stops")
 
     async def _dial(self, lost: asyncio.Future[str]) -> Mux:
         context = tls_context(self._endpoint.ca_file)
@@ -170,7 +249,14 @@ class GatewayLink:
         expires = await asyncio.to_thread(expiries, self._config.targets)
         targets = sorted(self._targets)
         software = version()
-        hello = Hello(agent=self._config.name, token=token.token, targets=targets, software=software, expires=expires)
+        hello = Hello(
+            agent=self._config.name,
+            token=token.token,
+            targets=targets,
+            software=software,
+            expires=expires,
+            holds=self._reached(),
+        )
         return hello, token.expires_at
 
     async def _renew(self, mux: Mux, ends: float) -> None:
@@ -189,7 +275,9 @@ class GatewayLink:
     def _message(self, message: Control) -> None:
         if isinstance(message, Welcome):
             if self._welcome is not None and not self._welcome.done():
-                self._welcome.set_result(message.gateway)
+                self._welcome.set_result(message)
+        elif isinstance(message, Rejected) and message.code == WORKER_KNOWN:
+            self._known = True
         elif isinstance(message, Rejected):
             log.warning("rejected", gateway=self.where, code=message.code, reason=message.reason)
         elif isinstance(message, CatalogueRefresh) and message.target in self._watchers:

@@ -96,7 +96,9 @@ def verify(
     outside = [_outside(path) for path in anchors]
     if not journal_files(folder) and not (state / SEALS).exists() and not any(data.strip() for data in outside):
         raise WicketgateError(
-            f"there is no journal in `{folder}`", code="journal-missing", remedy="is this the gateway's state folder?"
+            f"there is no journal in `{folder}`",
+            code="journal-missing",
+            remedy="is this the gateway's state folder? where it has several workers, each has one: `workers/0` in it",
         )
     # Read before the journal: what was sealed must be in it, while what is written meanwhile need not be sealed.
     own = SealLog(state).read()

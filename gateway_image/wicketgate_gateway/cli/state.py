@@ -96,7 +96,11 @@ def _configured(path: Path) -> Path:
 
 
 def gateway_runs(state: Path) -> bool:
-    """Whether a gateway holds this state folder's journal."""
+    """Whether a gateway holds this state folder's journal, or that of one of its workers."""
+    return any(_held(folder) for folder in (state, *sorted(state.glob("workers/*"))))
+
+
+def _held(state: Path) -> bool:
     import fcntl
 
     try:

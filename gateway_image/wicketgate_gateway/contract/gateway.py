@@ -232,6 +232,8 @@ class Limits(Model):
     """Time from connection to the end of log-in."""
     sessions: int = 5000
     """Sessions at once in one process."""
+    workers: Annotated[int, Field(ge=0, le=64)] = 1
+    """Gateway processes that share the ports; 0: one for each core. Other than 1 needs `audit.store.urlFile`."""
     statement_bytes: int = 1024 * 1024
     """The longest statement that is parsed; longer ones are denied."""
     groups_cache: Annotated[Duration, AfterValidator(_at_most_a_minute)] = "60s"
@@ -282,6 +284,12 @@ class GatewayConfig(Model):
     def _people_and_their_address(self) -> Self:
         if (self.listen.api is None) != (self.people is None):
             raise ValueError("`listen.api` and `people` belong together: give both, or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _workers_and_their_store(self) -> Self:
+        if self.limits.workers != 1 and self.audit.store.url_file is None:
+            raise ValueError("`limits.workers` other than 1 needs `audit.store.urlFile`, a store that they can share")
         return self
 
 

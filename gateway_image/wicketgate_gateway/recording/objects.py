@@ -146,13 +146,21 @@ def remembered(recordings: Path) -> ObjectStore | None:
         raise _failure(str(recordings / WHERE), error) from None
 
 
+def workers_recordings(recordings: Path) -> list[Path]:
+    """Where the workers of a gateway with several keep theirs (`server.workers`)."""
+    return sorted(recordings.parent.glob("workers/*/recordings"))
+
+
 @contextlib.contextmanager
 def at_hand(recordings: Path, session: str) -> Generator[Path]:
-    """A folder of recordings that has this session's: the state folder's own, or a temporary copy from the store."""
-    if (session_folder(recordings, session) / segment_name(1)).exists():
-        yield recordings
-        return
-    store = remembered(recordings)
+    """A folder of recordings that has this session's: the state folder's own, one of its workers', or a temporary copy
+    from the store."""
+    folders = (recordings, *workers_recordings(recordings))
+    for each in folders:
+        if (session_folder(each, session) / segment_name(1)).exists():
+            yield each
+            return
+    store = next((found for each in folders if (found := remembered(each)) is not None), None)
     with tempfile.TemporaryDirectory(prefix="wicketgate-") as folder:
         found = store is not None and store.fetch(session, Path(folder))
         yield Path(folder) if found else recordings

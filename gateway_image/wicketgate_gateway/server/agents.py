@@ -4,6 +4,9 @@ How this works: a connection has until the deadline to say hello with an Entra t
 that connection, so that nobody's log-in waits for another's. An agent may have several tunnels (replicas, or an old
 one that has not noticed its end): the newest takes new sessions, older ones keep theirs until they end. A tunnel whose
 token ran out, or whose agent was disabled, is closed. No tunnel is up before its `AgentConnected` event is on file.
+
+Where several processes share the address, an agent dials until it has a tunnel to each: a process that it has one to
+says so (`worker-known`), which is neither a refusal nor on record.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from wicketgate_gateway.identity.errors import Refused
 from wicketgate_gateway.identity.tokens import LEEWAY
 from wicketgate_gateway.session.estimates import Wanted
 from wicketgate_gateway.tunnel.messages import (
+    WORKER_KNOWN,
     CatalogueRefresh,
     CatalogueUpdate,
     Control,
@@ -53,6 +57,8 @@ MAX_STRANGERS = 64
 MAX_TUNNELS = 8
 """Tunnels of one agent; the oldest beyond it is closed."""
 HANDSHAKE_SECONDS = 10.0
+ARRIVAL_SECONDS = 10.0
+"""A process among several that has just begun waits so long for an agent before it turns a session away."""
 REFRESH_SPACING = 2.0
 """The least time between two requests for a target's catalogue."""
 MAX_ESTIMATE = 1024 * 1024
@@ -172,6 +178,9 @@ class _Tunnel:
             self.refuse("agent-name", "the name in the hello is not the one that this gateway knows the agent by")
         elif self.principal is not None and principal.object_id != self.principal.object_id:
             self.refuse("agent-changed", "the token is another agent's than the tunnel's")
+        elif self.principal is None and self._registry.instance in hello.holds:
+            self.mux.send_message(Rejected(code=WORKER_KNOWN, reason="the agent has a tunnel to this process"))
+            self.dismiss("the agent has a tunnel to this process")
         else:
             first = self.principal is None
             self.software = "".join(c for c in hello.software[:40] if c.isalnum() or c in ".+-")
@@ -213,7 +222,8 @@ class _Tunnel:
             return
         self.up = True
         self.mux.max_message = MAX_MESSAGE
-        self.mux.send_message(Welcome(gateway=self._registry.name))
+        registry = self._registry
+        self.mux.send_message(Welcome(gateway=registry.name, instance=registry.instance, workers=registry.workers))
         log.info("agent connected", agent=self.name, peer=self.mux.peer, targets=sorted(self.targets))
         self._registry.arrived(self)
 
@@ -238,8 +248,19 @@ class _Tunnel:
 class AgentRegistry:
     """The agents of one gateway process: `listen`, then `open` sessions; `close` at the end."""
 
-    def __init__(self, config: GatewayConfig, authenticator: Authenticates, journal: Journal) -> None:
+    def __init__(
+        self,
+        config: GatewayConfig,
+        authenticator: Authenticates,
+        journal: Journal,
+        *,
+        instance: str = "",
+        workers: int = 1,
+    ) -> None:
+        """`instance` names this process among the `workers` that share the address."""
         self.name = config.name
+        self.instance = instance
+        self.workers = workers
         self.authenticator = authenticator
         self.journal = journal
         self.login_seconds = seconds(config.limits.login)
@@ -255,10 +276,13 @@ class AgentRegistry:
         self._estimates: dict[int, tuple[_Tunnel, asyncio.Future[Estimated]]] = {}
         self._server: asyncio.Server | None = None
         self._rechecks: asyncio.Task[None] | None = None
+        self._young_until = 0.0
+        self._arrival = asyncio.Event()
 
-    async def listen(self, context: ssl.SSLContext) -> int:
-        """Starts to listen where the configuration says; the port. Raises OSError."""
+    async def listen(self, context: ssl.SSLContext, *, shared: bool = False) -> int:
+        """Starts to listen where the configuration says, with other processes if `shared`; the port. Raises OSError."""
         loop = asyncio.get_running_loop()
+        self._young_until = loop.time() + ARRIVAL_SECONDS if shared else 0.0
         address = self._config.listen.agents
         self._server = await loop.create_server(
             lambda: _Tunnel(self, loop).mux,
@@ -267,6 +291,7 @@ class AgentRegistry:
             ssl=context,
             ssl_handshake_timeout=HANDSHAKE_SECONDS,
             backlog=256,
+            reuse_port=shared,
         )
         self._rechecks = loop.create_task(self._recheck_for_ever())
         return self._server.sockets[0].getsockname()[1]
@@ -284,7 +309,7 @@ class AgentRegistry:
 
     async def open(self, target: str, opening: Open) -> tuple[Stream, Opened]:
         """A stream to `target`, logged in. The caller sets its callbacks right away. Raises TargetUnavailableError."""
-        tunnel = self._tunnel_for(target)
+        tunnel = await self._tunnel_soon(target)
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[Control | str] = loop.create_future()
 
@@ -402,6 +427,8 @@ class AgentRegistry:
         self._strangers.discard(tunnel)
         tunnels = self._tunnels.setdefault(tunnel.name, [])
         tunnels.append(tunnel)
+        arrival, self._arrival = self._arrival, asyncio.Event()
+        arrival.set()
         if len(tunnels) > MAX_TUNNELS:
             tunnels[0].mux.close("the agent has too many tunnels")
 
@@ -434,6 +461,20 @@ class AgentRegistry:
 
     def _all(self) -> Iterable[_Tunnel]:
         return [tunnel for tunnels in self._tunnels.values() for tunnel in tunnels]
+
+    async def _tunnel_soon(self, target: str) -> _Tunnel:
+        # Agents need a moment to find a process that was started again, while clients come to it at once.
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                return self._tunnel_for(target)
+            except TargetUnavailableError as error:
+                left = self._young_until - loop.time()
+                if error.code != "agent-unavailable" or left <= 0:
+                    raise
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._arrival.wait()
 
     def _tunnel_for(self, target: str) -> _Tunnel:
         agent = self.agent_of(target)

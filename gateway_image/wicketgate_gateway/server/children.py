@@ -29,16 +29,29 @@ class Child:
     """One such process. `start` it on a running loop, then `stop` it."""
 
     def __init__(
-        self, module: str, config: GatewayConfig, sockets: Callable[[], Sequence[socket.socket]] | None = None
+        self,
+        module: str,
+        config: GatewayConfig,
+        sockets: Callable[[], Sequence[socket.socket]] | None = None,
+        *,
+        arguments: Sequence[str] = (),
+        stop_seconds: float = STOP_SECONDS,
     ) -> None:
-        """`sockets` makes what a new process inherits, as one `--socket FD` each, and then closes here."""
+        """`sockets` makes what a new process inherits, as one `--socket FD` each, and then closes here.
+
+        `stop_seconds` is what it gets to end in order.
+        """
         self._module = module
         self._sockets = sockets
+        self._arguments = tuple(arguments)
+        self._stop_seconds = stop_seconds
         self._input = json.dumps(config.document()).encode() + b"\n"
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
         self.starts = 0
         """How often it was started."""
+        self.status: int | None = None
+        """How the last one that ended did."""
 
     @property
     def pid(self) -> int | None:
@@ -61,7 +74,7 @@ class Child:
         if process.stdin is not None:
             process.stdin.close()
         try:
-            async with asyncio.timeout(STOP_SECONDS):
+            async with asyncio.timeout(self._stop_seconds):
                 await process.wait()
         except TimeoutError:
             log.warning("a child had to be killed", module=self._module)
@@ -73,7 +86,7 @@ class Child:
         pause = FIRST_PAUSE
         while True:
             began = time.monotonic()
-            code = await self._run()
+            code = self.status = await self._run()
             if time.monotonic() - began >= STAYED_UP_SECONDS:
                 pause = FIRST_PAUSE
             log.error("a child ended; it is started again", module=self._module, status=code, pause=pause)
@@ -90,6 +103,7 @@ class Child:
                 self._module,
                 "--config",
                 "-",
+                *self._arguments,
                 *(argument for file in files for argument in ("--socket", file)),
                 pass_fds=[each.fileno() for each in inherited],
                 stdin=asyncio.subprocess.PIPE,

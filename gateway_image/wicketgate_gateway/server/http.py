@@ -31,8 +31,8 @@ class HttpListener:
         self._empty = asyncio.Event()
         self._empty.set()
 
-    async def listen(self, context: ssl.SSLContext, address: Listen) -> int:
-        """Start to listen; the port. Raises OSError."""
+    async def listen(self, context: ssl.SSLContext, address: Listen, *, shared: bool = False) -> int:
+        """Start to listen, with other processes if `shared`; the port. Raises OSError."""
         context.set_alpn_protocols(["http/1.1"])
         self._server = await asyncio.get_running_loop().create_server(
             lambda: HttpConnection(self),
@@ -42,6 +42,7 @@ class HttpListener:
             ssl_handshake_timeout=HANDSHAKE_SECONDS,
             ssl_shutdown_timeout=closing.SHUTDOWN_SECONDS,
             backlog=BACKLOG,
+            reuse_port=shared,
         )
         return self._server.sockets[0].getsockname()[1]
 

@@ -75,8 +75,8 @@ class KubernetesListener:
             found = self._discoveries[target] = Discovery()
         return found
 
-    async def listen(self, context: ssl.SSLContext) -> int:
-        """Start to listen where the configuration says; the port. Raises OSError."""
+    async def listen(self, context: ssl.SSLContext, *, shared: bool = False) -> int:
+        """Start to listen where the configuration says, with other processes if `shared`; the port. Raises OSError."""
         context.set_alpn_protocols(["http/1.1"])
         address = self.registry.config.listen.kubernetes
         assert address is not None
@@ -85,6 +85,7 @@ class KubernetesListener:
             address.host,
             address.port,
             ssl=context,
+            reuse_port=shared,
             ssl_handshake_timeout=self.login_seconds,
             limit=READ_BYTES,
             backlog=1024,

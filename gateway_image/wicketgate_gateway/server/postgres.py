@@ -13,6 +13,7 @@ import contextlib
 import errno
 import socket
 import ssl
+from collections.abc import Callable
 
 import structlog
 
@@ -47,6 +48,8 @@ class PostgresListener:
         self._config = registry.config
         self._login_seconds = seconds(registry.config.limits.login)
         self._cancels = CancelKeys()
+        self.cancel_elsewhere: Callable[[int, bytes], None] | None = None
+        """Gets cancel keys that are not of this process's sessions."""
         self._strangers: set[Negotiation] = set()
         self._connections: set[ClientConnection] = set()
         self._socket: socket.socket | None = None
@@ -60,15 +63,15 @@ class PostgresListener:
         """Connections that are through their TLS handshake."""
         return len(self._connections)
 
-    async def listen(self, context: ssl.SSLContext) -> int:
-        """Starts to listen where the configuration says; the port. Raises OSError."""
+    async def listen(self, context: ssl.SSLContext, *, shared: bool = False) -> int:
+        """Starts to listen where the configuration says, with other processes if `shared`; the port. Raises OSError."""
         context.set_alpn_protocols(["postgresql"])
         self._context = context
         loop = asyncio.get_running_loop()
         address = self._config.listen.postgres
         found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, where = found[0]
-        self._socket = socket.create_server(where[:2], family=family, backlog=BACKLOG)
+        self._socket = socket.create_server(where[:2], family=family, backlog=BACKLOG, reuse_port=shared)
         self._socket.setblocking(False)
         loop.add_reader(self._socket, self._accept)
         return self._socket.getsockname()[1]
@@ -208,7 +211,12 @@ class PostgresListener:
 
     def cancel(self, request: CancelRequest) -> None:
         """See `Desk`."""
-        self._cancels.present(request.pid, request.secret)
+        if not self._cancels.present(request.pid, request.secret) and self.cancel_elsewhere is not None:
+            self.cancel_elsewhere(request.pid, request.secret)
+
+    def cancelled_elsewhere(self, pid: int, secret: bytes) -> None:
+        """A key that was presented to another process of this gateway."""
+        self._cancels.present(pid, secret)
 
     def gone(self, connection: ClientConnection) -> None:
         """See `Desk`."""

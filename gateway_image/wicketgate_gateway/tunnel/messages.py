@@ -8,6 +8,9 @@ import msgspec
 
 from wicketgate_gateway.contract.catalogue import Catalogue
 
+WORKER_KNOWN = "worker-known"
+"""`Rejected.code`: the agent has a tunnel to this process already."""
+
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
     """Base of the control messages."""
@@ -25,12 +28,18 @@ class Hello(Message, frozen=True, kw_only=True, tag="hello"):
     """The agent's own version."""
     expires: dict[str, int] = {}
     """When credentials of targets end (seconds since 1970), as far as they say."""
+    holds: list[str] = []
+    """Processes of this gateway (`Welcome.instance`) that the agent has a tunnel to already: another is wanted."""
 
 
 class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
     """Gateway to agent: the tunnel is up."""
 
     gateway: str
+    instance: str = ""
+    """Which process of the gateway this is; another one after a restart."""
+    workers: int = 1
+    """How many processes share the address; the agent keeps a tunnel to each."""
 
 
 class Rejected(Message, frozen=True, kw_only=True, tag="rejected"):

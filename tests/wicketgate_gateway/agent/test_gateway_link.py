@@ -133,6 +133,42 @@ async def test_a_target_that_this_agent_does_not_have(world: Any, running: Any, 
     assert not world.link.sessions
 
 
+async def test_a_gateway_of_several_processes_gets_a_tunnel_to_each(
+    world: Any, running: Any, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One registry that says each time that it is another process, as several behind one port are reached by chance.
+    said = ["one", "one", "two", "one", "two", "three"]
+    registry = world.registry
+    registry.workers = 3
+    monkeypatch.setattr(type(registry), "instance", property(lambda _: said[0]), raising=False)
+    admit = registry.admit
+    dialled: list[str] = []
+
+    def next_one(tunnel: Any) -> bool:
+        if dialled and len(said) > 1:
+            said.pop(0)
+        dialled.append(said[0])
+        return admit(tunnel)
+
+    monkeypatch.setattr(registry, "admit", next_one)
+    running(world.link.run())
+    await eventually(lambda: world.link.tunnels == 3)
+    assert dialled == ["one", "one", "two", "one", "two", "three"]
+    assert len(of(world, AgentConnected)) == 3
+    assert not of(world, AgentRefused)
+    assert world.link.up
+    # One is lost: only that one is sought.
+    said[:] = ["four"]
+    registry._tunnels["eu-west"][1].mux.abort("cut")
+    await eventually(lambda: len(of(world, AgentConnected)) == 4 and world.link.tunnels == 3)
+    assert sorted(world.link._reached()) == ["four", "one", "three"]
+    # After a restart the gateway is one process alone.
+    registry.workers, said[:] = 1, ["five"]
+    for tunnel in list(registry._tunnels["eu-west"]):
+        tunnel.mux.abort("restart")
+    await eventually(lambda: world.link._reached() == ["five"] and not world.link._others)
+
+
 async def test_stopping_says_goodbye(world: Any, eventually: Eventually) -> None:
     task = asyncio.ensure_future(world.link.run())
     await eventually(lambda: world.registry.connected())

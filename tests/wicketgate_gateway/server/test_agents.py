@@ -167,6 +167,39 @@ async def test_hello_and_welcome(gate: Gate, eventually: Eventually) -> None:
     assert gate.registry.connected() == {}
 
 
+async def test_a_process_among_several_says_which_and_takes_one_tunnel_of_an_agent(
+    gate: Gate, eventually: Eventually
+) -> None:
+    gate.registry.instance, gate.registry.workers = "one", 3
+    agent = await gate.dial()
+    agent.hello()
+    await eventually(lambda: agent.messages)
+    assert agent.messages == [Welcome(gateway="gate", instance="one", workers=3)]
+    again, other = await gate.dial(), await gate.dial()
+    again.mux.send_message(Hello(agent="eu-west", token="eu-west", targets=["orders-db"], holds=["two", "one"]))
+    other.mux.send_message(Hello(agent="eu-west", token="eu-west", targets=["orders-db"], holds=["two"]))
+    await eventually(lambda: again.mux.lost is not None and other.messages)
+    (said,) = again.messages
+    assert isinstance(said, Rejected)
+    assert said.code == "worker-known"
+    assert isinstance(other.messages[0], Welcome)
+    assert not gate.of(AgentRefused), "that it is known already is no refusal"
+    assert len(gate.of(AgentConnected)) == 2
+
+
+async def test_a_process_that_has_just_begun_waits_for_its_agents(gate: Gate, eventually: Eventually) -> None:
+    gate.registry._young_until = asyncio.get_running_loop().time() + 30
+    opening = asyncio.ensure_future(gate.registry.open("orders-db", OPENING))
+    await asyncio.sleep(0.05)
+    assert not opening.done()
+    await gate.connected(eventually)
+    stream, _ = await opening
+    assert stream.closed is None
+    gate.registry._young_until = asyncio.get_running_loop().time() + 0.05
+    error = await refused(gate, "foreign")
+    assert error.code == "agent-unavailable", "not for ever"
+
+
 async def test_a_session(gate: Gate, eventually: Eventually) -> None:
     agent = await gate.connected(eventually)
     stream, opened = await gate.registry.open("orders-db", OPENING)

@@ -47,15 +47,18 @@ class SshListener:
         self._empty.set()
         self._stopping = False
 
-    async def listen(self) -> int:
-        """Starts the SSH process with the configured address; the port. Raises OSError."""
+    async def listen(self, *, shared: bool = False) -> int:
+        """Starts the SSH process with the configured address, which others use too if `shared`; the port.
+
+        Raises OSError.
+        """
         config = self.registry.config
         address = config.listen.ssh
         assert address is not None
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, where = found[0]
-        self._socket = socket.create_server(where[:2], family=family, backlog=BACKLOG)
+        self._socket = socket.create_server(where[:2], family=family, backlog=BACKLOG, reuse_port=shared)
         self._child = Child(MODULE, config, self._sockets)
         self._child.start()
         return self._socket.getsockname()[1]
