@@ -3,7 +3,10 @@
 How this works: the loop appends `(direction, time, bytes)` to a session's list, without copying. A list of 64 KiB (of
 256 KiB while the one writer thread is still at the session's last one), or one that is 200 ms old, is handed to that
 thread, which turns all that a session has handed over into a block (`blocks.py`: zstd level 1), frames and chains it
-(`format.py`) and writes it at once. So a live recording can be read up to the last quarter of a second, and after a
+(`format.py`) and writes it at once. Where the thread has fallen behind a session (more than 512 KiB of it wait, as of a
+bulk answer on a machine without an idle core), the block is stored instead of compressed, which costs a fraction: the
+recording becomes larger, and what a bot waits for is its database. The thread has a lower priority than the loop, so
+that other sessions' queries go first. So a live recording can be read up to the last quarter of a second, and after a
 kill its files hold everything but that.
 
 Memory is bounded: a session with more than 1 MiB under way (64 KiB when all sessions together exceed 64 MiB) is
@@ -20,6 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import queue
 import threading
 import time
@@ -30,12 +34,11 @@ from time import time_ns
 from typing import TypeAlias
 
 import structlog
-import zstandard
 
 from wicketgate_gateway.audit.events import RecordingClosed, SessionStarted
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.recording import format as fmt
-from wicketgate_gateway.recording.blocks import CLIENT, SERVER, BlockWriter, RecordingEnd
+from wicketgate_gateway.recording.blocks import CLIENT, SERVER, BlockWriter, RecordingEnd, compressor
 from wicketgate_gateway.recording.files import AppendFile, make_folder
 from wicketgate_gateway.recording.ids import check_session_id, started_at
 
@@ -49,6 +52,8 @@ _LIMIT_BYTES = 16 * 1024 * 1024
 _RETRY_SECONDS = 0.5
 _CHECK_SECONDS = 1.0
 _BLOCK_BYTES = 1024 * 1024
+_BEHIND_BYTES = 512 * 1024
+_NICE = 5
 
 _Records: TypeAlias = list[tuple[int, int, bytes]]
 
@@ -190,7 +195,7 @@ class Recorder:
         """Called on the loop when a recording is complete; the journal should have that event."""
         self.under_way = 0
         """Bytes handed over and not yet written, of all sessions."""
-        self.compress = zstandard.ZstdCompressor(level=1).compress
+        self.compress = compressor()
         """The thread's; one for all sessions, since each has a context of about a megabyte."""
         self._rotate_bytes = rotate_bytes
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -254,6 +259,10 @@ class Recorder:
     # -- the writer thread -----------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        # Linux: a thread's own. The loop waits for no block of this thread's but when a session is far ahead of it.
+        with contextlib.suppress(OSError):
+            thread = threading.get_native_id()
+            os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICE)
         failing: dict[SessionRecording, None] = {}
         retry_at = 0.0
         while True:
@@ -306,7 +315,7 @@ class Recorder:
         self, recording: SessionRecording, handed: deque[_Records | RecordingEnd], writer: _SessionWriter
     ) -> RecordingClosed | None:
         if writer.pending is None:
-            writer.prepare(handed)
+            writer.prepare(handed, lambda: recording._handed_bytes - recording._written_bytes > _BEHIND_BYTES)
         closed, size = writer.write(self._rotate_bytes)
         if size:
             recording._written_bytes += size
@@ -375,8 +384,8 @@ class _SessionWriter:
         self._file, self._number, self._digest = file, number, digest
         self._stored += len(start)
 
-    def prepare(self, handed: deque[_Records | RecordingEnd]) -> None:
-        """Make a block of what was handed over: at most about 1 MiB, or the end."""
+    def prepare(self, handed: deque[_Records | RecordingEnd], far_behind: Callable[[], bool]) -> None:
+        """Make a block of what was handed over: at most about 1 MiB, or the end. If `far_behind`, it is stored."""
         records: _Records = []
         size = 0
         while handed and size < _BLOCK_BYTES:
@@ -390,7 +399,7 @@ class _SessionWriter:
             handed.popleft()
             records += item
             size = sum(len(data) for _, _, data in records)
-        self.pending, self._pending_size = self._blocks.block(records), size
+        self.pending, self._pending_size = self._blocks.block(records, store=far_behind()), size
 
     def write(self, rotate_bytes: int) -> tuple[RecordingClosed | None, int]:
         """Write the pending block. Gives the closing event if it was the end, and how many recorded bytes it held."""

@@ -11,11 +11,13 @@ from wicketgate_gateway.recording.blocks import (
     BlockHead,
     BlockWriter,
     RecordingEnd,
+    compressor,
     read_payload,
     records,
+    stored,
 )
 
-compress = zstandard.ZstdCompressor(level=1).compress
+compress = compressor()
 RECORDS = st.lists(
     st.tuples(st.sampled_from([CLIENT, SERVER]), st.integers(0, 2**62), st.binary(max_size=50)), min_size=1, max_size=8
 )
@@ -32,6 +34,28 @@ def test_round_trip(given_records: list[tuple[int, int, bytes]]) -> None:
     head = read_payload(payload)
     assert isinstance(head, BlockHead)
     assert (head.first, head.last) == (times[0], times[-1])
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 128 * 1024 - 1, 128 * 1024, 128 * 1024 + 1, 1_200_000])
+def test_what_is_stored_is_a_frame_of_zstd(size: int) -> None:
+    data = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    frame = stored(data)
+    assert zstandard.frame_content_size(frame) == size
+    assert zstandard.ZstdDecompressor().decompress(frame) == data
+    assert len(frame) <= size + 9 + 3 * (1 + size // (128 * 1024))
+
+
+@given(RECORDS, st.booleans())
+def test_stored_blocks_read_the_same(given_records: list[tuple[int, int, bytes]], store: bool) -> None:
+    payload = BlockWriter(compress).block(given_records, store=store)
+    assert [(r.direction, r.data) for r in records(payload)] == [(d, data) for d, _, data in given_records]
+
+
+def test_a_stored_block_that_was_changed_is_found_out() -> None:
+    payload = bytearray(BlockWriter(compress).block([(CLIENT, 1, b"x" * 1000)], store=True))
+    payload[37] ^= 1  # within zstd's head, behind ours
+    with pytest.raises(ValueError, match="block"):
+        list(records(bytes(payload)))
 
 
 def test_heads_count_the_bytes_before() -> None:

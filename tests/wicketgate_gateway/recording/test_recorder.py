@@ -16,6 +16,7 @@ import pytest
 
 from wicketgate_gateway.audit.events import RecordingClosed, SessionStarted
 from wicketgate_gateway.recording.blocks import CLIENT, SERVER
+from wicketgate_gateway.recording.format import RECORDING_MAGIC, Frame, FrameReader
 from wicketgate_gateway.recording.reader import Recording, check_closed
 from wicketgate_gateway.recording.recorder import Recorder, RecordingError, session_folder
 
@@ -189,6 +190,54 @@ def test_back_pressure(tmp_path: Path, make_started: Started, monkeypatch: pytes
         assert content(Recording(tmp_path, session.session))[1] == bytes(sent)
 
     asyncio.run(run())
+
+
+def test_what_the_thread_is_far_behind_with_is_stored_and_all_else_compressed(
+    tmp_path: Path, make_started: Started, monkeypatch: pytest.MonkeyPatch, until: Until
+) -> None:
+    async def run() -> None:
+        gate = threading.Event()
+        real = os.pwrite
+        nice: list[int] = []
+
+        def slow(fd: int, data: bytes, at: int) -> int:
+            if threading.current_thread().name == "wicketgate-recorder":
+                nice.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+                gate.wait(20)
+            return real(fd, data, at)
+
+        monkeypatch.setattr(os, "pwrite", slow)
+        recorder = Recorder(tmp_path)
+        session = recorder.start(make_started())
+        chunk = b"as like as two peas " * 3200
+        session.server(chunk + chunk)
+        count = 2
+        await until(lambda: nice)
+        while not session.backlogged:
+            session.server(chunk)
+            count += 1
+        gate.set()
+        await until(lambda: recorder.under_way == 0)
+        session.server(chunk)
+        count += 1
+        session.finish("x")
+        await recorder.close()
+        recording = Recording(tmp_path, session.session)
+        assert content(recording)[1] == chunk * count
+        assert recording.problems == []
+        sizes = [len(frame.payload) for frame in frames(recording)][:-1]
+        assert sum(size > 200_000 for size in sizes) >= 1, "while it was behind, what it wrote was stored"
+        assert sizes[0] < 20_000
+        assert sizes[-1] < 20_000, "and once it had caught up, compressed"
+        here = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        assert set(nice) == {min(19, here + 5)}, "the loop's thread goes first"
+
+    asyncio.run(run())
+
+
+def frames(recording: Recording) -> list[Frame]:
+    with (recording.folder / "000001.wgr").open("rb") as file:
+        return list(FrameReader(file, RECORDING_MAGIC))
 
 
 def test_a_caller_that_does_not_stop_loses_the_session(
