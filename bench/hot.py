@@ -212,21 +212,36 @@ def _masked(source: random.Random) -> tuple[bytes, bytes]:
     return messages.query(text), _rows(_EMAIL, b"a@b.example") + messages.command_complete("SELECT 1") + _READY
 
 
-def _bound(source: random.Random, statement: str) -> bytes:
+def _pipelined(source: random.Random) -> tuple[bytes, bytes]:
+    one = messages.parse("", "SELECT balance FROM accounts WHERE id = $1;")
+    asked = b"".join(one + _bound(source, "", sync=b"") for _ in range(PIPELINED))
+    answer = messages.PARSE_COMPLETE + messages.BIND_COMPLETE + _rows(_BALANCE, b"12345")
+    return asked + messages.SYNC, (answer + messages.command_complete("SELECT 1")) * PIPELINED + _READY
+
+
+def _begin(source: random.Random) -> tuple[bytes, bytes]:
+    return messages.query("BEGIN"), messages.command_complete("BEGIN") + messages.ready_for_query(b"T")
+
+
+def _bound(source: random.Random, statement: str, sync: bytes = messages.SYNC) -> bytes:
     value = str(source.randint(1, 500_000)).encode()
-    return (
-        messages.bind("", statement, [value], [0], [0])
-        + messages.describe(b"P", "")
-        + messages.execute("")
-        + messages.SYNC
-    )
+    return messages.bind("", statement, [value], [0], [0]) + messages.describe(b"P", "") + messages.execute("") + sync
 
 
 def _rows(field: FieldDescription, value: bytes) -> bytes:
     return messages.row_description([field]) + messages.data_row([value])
 
 
-CASES: dict[str, Query] = {"simple": _simple, "extended": _extended, "prepared": _prepared, "masked": _masked}
+PIPELINED = 10
+"""Queries in one pipeline, which counts as one query here."""
+CASES: dict[str, Query] = {
+    "simple": _simple,
+    "extended": _extended,
+    "prepared": _prepared,
+    "masked": _masked,
+    "pipelined": _pipelined,
+    "begin": _begin,
+}
 
 
 class Runner:

@@ -1,4 +1,5 @@
-//! The common round trips, whole: one plain query with its answer, one extended-protocol query with its answer.
+//! The common round trips, whole: one plain query with its answer, one extended-protocol query with its answer, and
+//! several of these in a row (a train of cars), as pipelines send them.
 //!
 //! How this works: each function looks at a chunk and says `None` where it is anything else than exactly the shape that
 //! it knows; the caller then takes the general way, which is written in Python
@@ -11,6 +12,9 @@ use crate::literals;
 /// Longer texts and requests take the general way.
 pub const MAX_TEXT: usize = 4096;
 pub const MAX_REQUEST: usize = 16 * 1024;
+/// Longer rows of queries take the general way, where each session has its share of a loop turn.
+pub const MAX_CARS: usize = 64;
+pub const MAX_TRAIN: usize = 64 * 1024;
 const HEADER: usize = 5;
 
 fn be32(data: &[u8], at: usize) -> Option<usize> {
@@ -40,17 +44,18 @@ pub fn query(data: &[u8]) -> Option<(&[u8], Vec<u8>)> {
     literals::strip(text).map(|key| (text, key))
 }
 
-/// A chunk that is `[Parse] Bind [Describe] Execute Sync`, all of the unnamed portal.
+/// `[Parse] Bind [Describe] Execute [Sync]`, all of the unnamed portal.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Extended<'a> {
-    /// Size of the Parse message; 0 without one.
-    pub parse: usize,
+    /// The Parse message; empty without one.
+    pub parse: &'a [u8],
     /// The statement that Bind names; with a Parse, Parse names the same.
     pub statement: &'a [u8],
     pub formats: Vec<u8>,
     pub parameters: Vec<Option<&'a [u8]>>,
     pub result_formats: Vec<u8>,
     pub described: bool,
+    pub sync: bool,
 }
 
 fn formats(data: &[u8], at: usize, end: usize) -> Option<(Vec<u8>, usize)> {
@@ -73,17 +78,41 @@ fn nul(data: &[u8], start: usize, end: usize) -> Option<usize> {
     data.get(start..end)?.iter().position(|&byte| byte == 0).map(|at| start + at)
 }
 
+/// A chunk that is one of them, with its Sync.
 pub fn extended(data: &[u8]) -> Option<Extended<'_>> {
     if data.len() > MAX_REQUEST {
         return None;
     }
-    let mut at = 0;
-    let mut parsed: Option<&[u8]> = None;
-    if *data.first()? == b'P' {
-        at = message(data, 0, b'P')?;
-        parsed = Some(&data[HEADER..nul(data, HEADER, at)?]);
+    let (found, end) = unit(data, 0)?;
+    (found.sync && end == data.len()).then_some(found)
+}
+
+/// A chunk that is some of them, the last with its Sync; and where each ends.
+pub fn train(data: &[u8]) -> Option<Vec<(Extended<'_>, usize)>> {
+    if data.len() > MAX_TRAIN {
+        return None;
     }
-    let parse = at;
+    let mut cars = Vec::new();
+    let mut at = 0;
+    while at < data.len() {
+        let (car, end) = unit(data, at)?;
+        if cars.len() == MAX_CARS {
+            return None;
+        }
+        cars.push((car, end));
+        at = end;
+    }
+    cars.last().is_some_and(|(car, _)| car.sync).then_some(cars)
+}
+
+fn unit(data: &[u8], start: usize) -> Option<(Extended<'_>, usize)> {
+    let mut at = start;
+    let mut parsed: Option<&[u8]> = None;
+    if *data.get(at)? == b'P' {
+        at = message(data, at, b'P')?;
+        parsed = Some(&data[start + HEADER..nul(data, start + HEADER, at)?]);
+    }
+    let parse = &data[start..at];
     let bind_end = message(data, at, b'B')?;
     if *data.get(at + HEADER)? != 0 {
         return None;
@@ -129,19 +158,25 @@ pub fn extended(data: &[u8]) -> Option<Extended<'_>> {
     if described {
         at += 7;
     }
-    // Execute of the unnamed portal, all rows; Sync.
-    if &data[at..] != b"E\0\0\0\x09\0\0\0\0\0S\0\0\0\x04" {
+    // Execute of the unnamed portal, all rows.
+    if !data[at..].starts_with(b"E\0\0\0\x09\0\0\0\0\0") {
         return None;
     }
-    Some(Extended { parse, statement, formats: parameter_formats, parameters, result_formats, described })
+    at += 10;
+    let sync = data[at..].starts_with(b"S\0\0\0\x04");
+    if sync {
+        at += HEADER;
+    }
+    let found = Extended { parse, statement, formats: parameter_formats, parameters, result_formats, described, sync };
+    Some((found, at))
 }
 
 /// What of an answer the caller needs.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// From the command tag.
-    pub rows: u64,
-    /// Of ReadyForQuery.
+    /// From the command tag; `NO_ROWS` or `ENDS` for one without.
+    pub rows: i64,
+    /// Of ReadyForQuery; 0 if none is to come.
     pub status: u8,
     /// RowDescription's body; both 0 if there is none.
     pub description: (usize, usize),
@@ -149,15 +184,47 @@ pub struct Answer {
     pub data_rows: (usize, usize),
 }
 
+/// The tag has no count, and means nothing for names.
+pub const NO_ROWS: i64 = -1;
+/// COMMIT or ROLLBACK: names of portals may mean less, or others.
+pub const ENDS: i64 = -2;
+
 /// The answer in `data` if it is `prefix [RowDescription | NoData] DataRow* CommandComplete ReadyForQuery` and no more.
 ///
-/// Of tags only those that say a row count and end nothing are known. `described`: whether the columns must be told (and
+/// Of tags only those that say a row count, and those of transactions, are known. `described`: whether the columns must be told (and
 /// may be none), else they must not be; `simple`: they are told if there are rows.
 pub fn answer(data: &[u8], prefix: &[u8], described: bool, simple: bool) -> Option<Answer> {
-    if !data.starts_with(prefix) {
+    let (found, end) = answer_at(data, 0, prefix, described, simple, true)?;
+    (end == data.len()).then_some(found)
+}
+
+/// The answers to cars of these shapes (bits `PARSED`, `DESCRIBED`, `SYNCED`) that are there as a whole, in order, and
+/// where each ends. It ends before the first that is anything else.
+pub fn answers(data: &[u8], shapes: &[u8]) -> Vec<(Answer, usize)> {
+    let mut found = Vec::with_capacity(shapes.len());
+    let mut at = 0;
+    for shape in shapes {
+        let prefix: &[u8] = if shape & PARSED != 0 { PARSED_AND_BOUND } else { BOUND };
+        let Some(next) = answer_at(data, at, prefix, shape & DESCRIBED != 0, false, shape & SYNCED != 0) else { break };
+        at = next.1;
+        found.push(next);
+    }
+    found
+}
+
+pub const PARSED: u8 = 1;
+pub const DESCRIBED: u8 = 2;
+pub const SYNCED: u8 = 4;
+const PARSED_AND_BOUND: &[u8] = b"1\0\0\0\x042\0\0\0\x04";
+const BOUND: &[u8] = b"2\0\0\0\x04";
+
+fn answer_at(
+    data: &[u8], start: usize, prefix: &[u8], described: bool, simple: bool, ready: bool,
+) -> Option<(Answer, usize)> {
+    if !data.get(start..)?.starts_with(prefix) {
         return None;
     }
-    let mut at = prefix.len();
+    let mut at = start + prefix.len();
     let mut description = (0, 0);
     if *data.get(at)? == b'T' {
         if !described && !simple {
@@ -183,19 +250,28 @@ pub fn answer(data: &[u8], prefix: &[u8], described: bool, simple: bool) -> Opti
     let rows_end = at;
     let end = message(data, at, b'C')?;
     let rows = row_count(data.get(at + HEADER..end)?)?;
-    if data.len() != end + 6 || !data[end..].starts_with(b"Z\0\0\0\x05") || !matches!(data[end + 5], b'I' | b'T') {
+    let answer = Answer { rows, status: 0, description, data_rows: (rows_start, rows_end) };
+    if !ready {
+        return Some((answer, end));
+    }
+    if data.len() < end + 6 || !data[end..].starts_with(b"Z\0\0\0\x05") || !matches!(data[end + 5], b'I' | b'T') {
         return None;
     }
-    Some(Answer { rows, status: data[end + 5], description, data_rows: (rows_start, rows_end) })
+    Some((Answer { status: data[end + 5], ..answer }, end + 6))
 }
 
-fn row_count(body: &[u8]) -> Option<u64> {
+fn row_count(body: &[u8]) -> Option<i64> {
     let tag = body.strip_suffix(b"\0")?;
+    match tag {
+        b"BEGIN" | b"SAVEPOINT" | b"RELEASE" => return Some(NO_ROWS),
+        b"COMMIT" | b"ROLLBACK" => return Some(ENDS),
+        _ => {}
+    }
     let count = [&b"SELECT "[..], b"INSERT 0 ", b"UPDATE ", b"DELETE "].iter().find_map(|kind| tag.strip_prefix(*kind))?;
     if count.is_empty() || count.len() > 15 || !count.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    Some(count.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
+    Some(count.iter().fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0')))
 }
 
 // MessagePack: https://github.com/msgpack/msgpack/blob/master/spec.md
@@ -275,11 +351,14 @@ impl Event<'_> {
         out
     }
 
-    /// An `OperationFinished`, whose outcome stands in `tail`.
-    pub fn finished(&self, now: u64, seq: u64, rows: u64, duration_us: u64) -> Vec<u8> {
-        let mut out = self.start(2, now, seq, 32);
-        out.extend(b"\xA4rows");
-        put_u64(&mut out, rows);
+    /// An `OperationFinished`, whose outcome stands in `tail`; without `rows` if they are negative.
+    pub fn finished(&self, now: u64, seq: u64, rows: i64, duration_us: u64) -> Vec<u8> {
+        let counted = u64::try_from(rows).ok();
+        let mut out = self.start(1 + usize::from(counted.is_some()), now, seq, 32);
+        if let Some(rows) = counted {
+            out.extend(b"\xA4rows");
+            put_u64(&mut out, rows);
+        }
         out.extend(b"\xABduration_us");
         put_u64(&mut out, duration_us);
         out.extend(self.tail);
@@ -314,16 +393,45 @@ mod tests {
         let rest = [&b"D\0\0\0\x06P\0"[..], b"E\0\0\0\x09\0\0\0\0\0S\0\0\0\x04"].concat();
         let whole = [bind.clone(), rest.clone()].concat();
         let found = extended(&whole).unwrap();
-        assert_eq!((found.parse, found.statement, found.described), (0, &b"s"[..], true));
+        assert_eq!((found.parse, found.statement, found.described), (&b""[..], &b"s"[..], true));
         assert_eq!(found.parameters, vec![Some(&b"x"[..]), None]);
         assert_eq!((found.formats, found.result_formats), (vec![1], vec![]));
         let parse = wire(b'P', b"s\0SELECT $1\0\0\0");
-        assert_eq!(extended(&[parse.clone(), whole.clone()].concat()).unwrap().parse, parse.len());
+        assert_eq!(extended(&[parse.clone(), whole.clone()].concat()).unwrap().parse, parse);
         assert_eq!(extended(&[wire(b'P', b"t\0SELECT 1\0\0\0"), whole.clone()].concat()), None);
         for cut in 0..whole.len() {
             assert_eq!(extended(&whole[..cut]), None);
         }
-        assert_eq!(extended(&[whole, b"S\0\0\0\x04".to_vec()].concat()), None);
+        assert_eq!(extended(&[whole.clone(), b"S\0\0\0\x04".to_vec()].concat()), None);
+        let car = &whole[..whole.len() - 5];
+        let two = [&parse, car, &whole].concat();
+        let cars = train(&two).unwrap();
+        let shapes: Vec<_> = cars.iter().map(|(car, end)| (car.parse.len(), car.sync, *end)).collect();
+        assert_eq!(shapes, [(parse.len(), false, parse.len() + car.len()), (0, true, two.len())]);
+        assert_eq!(train(car), None, "nothing would be answered for sure");
+        for cut in 1..two.len() {
+            assert_eq!(train(&two[..cut]), None);
+        }
+        assert_eq!(train(&whole.repeat(MAX_CARS)).unwrap().len(), MAX_CARS);
+        assert_eq!(train(&whole.repeat(MAX_CARS + 1)), None);
+    }
+
+    #[test]
+    fn takes_the_answers_that_are_whole() {
+        let first = [PARSED_AND_BOUND.to_vec(), wire(b'C', b"BEGIN\0")].concat();
+        let second = [BOUND.to_vec(), wire(b'T', b"\0\0"), wire(b'D', b"\0\0"), wire(b'C', b"SELECT 1\0")].concat();
+        let third = [BOUND.to_vec(), wire(b'C', b"COMMIT\0"), wire(b'Z', b"I")].concat();
+        let whole = [first.clone(), second.clone(), third].concat();
+        let shapes = [PARSED, DESCRIBED, SYNCED];
+        let found = answers(&whole, &shapes);
+        let said: Vec<_> = found.iter().map(|(answer, end)| (answer.rows, answer.status, *end)).collect();
+        let (one, two) = (first.len(), first.len() + second.len());
+        assert_eq!(said, [(NO_ROWS, 0, one), (1, 0, two), (ENDS, b'I', whole.len())]);
+        for cut in 0..whole.len() {
+            let many = usize::from(cut >= one) + usize::from(cut >= two);
+            assert_eq!(answers(&whole[..cut], &shapes).len(), many);
+        }
+        assert_eq!(answers(&whole, &[PARSED, SYNCED]).len(), 1);
     }
 
     #[test]
@@ -340,7 +448,9 @@ mod tests {
         assert_eq!(answer(&untold, b"", false, true), None);
         assert_eq!(answer(&untold, b"", true, false), None);
         assert!(answer(&untold, b"", false, false).is_some());
-        assert_eq!(answer(&[wire(b'C', b"ROLLBACK\0"), wire(b'Z', b"I")].concat(), b"", false, true), None);
+        assert_eq!(answer(&[wire(b'C', b"DISCARD ALL\0"), wire(b'Z', b"I")].concat(), b"", false, true), None);
+        let rollback = [wire(b'C', b"ROLLBACK\0"), wire(b'Z', b"I")].concat();
+        assert_eq!(answer(&rollback, b"", false, true).unwrap().rows, ENDS);
         assert_eq!(answer(&[wire(b'C', b"SELECT 1\0"), wire(b'Z', b"E")].concat(), b"", false, true), None);
     }
 }

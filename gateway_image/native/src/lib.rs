@@ -131,7 +131,7 @@ fn express_extended<'py>(
     py: Python<'py>, data: &[u8], parsed: &Bound<'py, PyDict>, named: &Bound<'py, PyDict>, head: &[u8], now: u64, seq: u64,
 ) -> PyResult<Option<(Bound<'py, PyAny>, Bound<'py, PyBytes>, bool, Bound<'py, PyBytes>)>> {
     let Some(found) = express::extended(data) else { return Ok(None) };
-    let (table, key) = if found.parse > 0 { (parsed, &data[..found.parse]) } else { (named, found.statement) };
+    let (table, key) = if found.parse.is_empty() { (named, found.statement) } else { (parsed, found.parse) };
     let Some(entry) = table.get_item(PyBytes::new(py, key))? else { return Ok(None) };
     let tuple = entry.cast::<PyTuple>()?;
     let (tail, tail_entries) = tail_of(tuple)?;
@@ -141,23 +141,71 @@ fn express_extended<'py>(
     Ok(Some((entry.clone(), PyBytes::new(py, &event), found.described, formats)))
 }
 
+type Car<'py> = (Bound<'py, PyAny>, Bound<'py, PyBytes>, u8, usize);
+
+/// express_train(data, parsed, named, head, now, seq, /) -- [(entry, event, shape, end)] of a chunk that is some extended
+/// queries of the unnamed portal in a row; `seq` is the first one's. For shapes see `express::answers`.
+#[pyfunction]
+#[pyo3(signature = (data, parsed, named, head, now, seq, /))]
+fn express_train<'py>(
+    py: Python<'py>, data: &[u8], parsed: &Bound<'py, PyDict>, named: &Bound<'py, PyDict>, head: &[u8], now: u64, seq: u64,
+) -> PyResult<Option<Vec<Car<'py>>>> {
+    let Some(cars) = express::train(data) else { return Ok(None) };
+    let mut found = Vec::with_capacity(cars.len());
+    for ((car, end), seq) in cars.iter().zip(seq..) {
+        let (table, key) = if car.parse.is_empty() { (named, car.statement) } else { (parsed, car.parse) };
+        let Some(entry) = table.get_item(PyBytes::new(py, key))? else { return Ok(None) };
+        let tuple = entry.cast::<PyTuple>()?;
+        let (tail, tail_entries) = tail_of(tuple)?;
+        let event = express::Event { head, head_entries: 2, tail: tail.as_bytes(), tail_entries };
+        let event = PyBytes::new(py, &event.operation(now, seq, None, Some(car)));
+        let mut shape = 0;
+        for (bit, set) in [
+            (express::PARSED, !car.parse.is_empty()),
+            (express::DESCRIBED, car.described),
+            (express::SYNCED, car.sync),
+        ] {
+            shape |= if set { bit } else { 0 };
+        }
+        found.push((entry.clone(), event, shape, *end));
+    }
+    Ok(Some(found))
+}
+
+/// express_answers(data, shapes, /) -- [(rows, status, start and end of the RowDescription's body, start and end of the
+/// rows, end)] of the answers to such queries that are there as a whole, in order. `rows` is -1 for a tag without a
+/// count, -2 for one that ends a transaction; `status` 0 without a Sync.
+#[pyfunction]
+#[pyo3(signature = (data, shapes, /))]
+fn express_answers(data: &[u8], shapes: &[u8]) -> Vec<(i64, u8, usize, usize, usize, usize, usize)> {
+    let found = express::answers(data, shapes).into_iter();
+    found
+        .map(|(answer, end)| {
+            let ((told, told_end), (rows, rows_end)) = (answer.description, answer.data_rows);
+            (answer.rows, answer.status, told, told_end, rows, rows_end, end)
+        })
+        .collect()
+}
+
 /// express_answer(data, prefix, described, simple, /) -- (rows, status, start and end of the RowDescription's body, start
 /// and end of the rows) of a chunk that is one whole answer of the plainest kind.
 #[pyfunction]
 #[pyo3(signature = (data, prefix, described, simple, /))]
 fn express_answer(
     data: &[u8], prefix: &[u8], described: bool, simple: bool,
-) -> Option<(u64, u8, usize, usize, usize, usize)> {
+) -> Option<(i64, u8, usize, usize, usize, usize)> {
     let found = express::answer(data, prefix, described, simple)?;
     let ((told, told_end), (rows, rows_end)) = (found.description, found.data_rows);
     Some((found.rows, found.status, told, told_end, rows, rows_end))
 }
 
 /// express_finished(head, tail, now, seq, rows, started, /) -- an OperationFinished; head and tail have two entries and one.
+///
+/// Negative `rows` stand for none.
 #[pyfunction]
 #[pyo3(signature = (head, tail, now, seq, rows, started, /))]
 fn express_finished<'py>(
-    py: Python<'py>, head: &[u8], tail: &[u8], now: u64, seq: u64, rows: u64, started: u64,
+    py: Python<'py>, head: &[u8], tail: &[u8], now: u64, seq: u64, rows: i64, started: u64,
 ) -> Bound<'py, PyBytes> {
     let event = express::Event { head, head_entries: 2, tail, tail_entries: 1 };
     PyBytes::new(py, &event.finished(now, seq, rows, now.saturating_sub(started) / 1000))
@@ -179,7 +227,9 @@ fn wicketgate_native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(mask_rows, module)?)?;
     module.add_function(wrap_pyfunction!(express_query, module)?)?;
     module.add_function(wrap_pyfunction!(express_extended, module)?)?;
+    module.add_function(wrap_pyfunction!(express_train, module)?)?;
     module.add_function(wrap_pyfunction!(express_answer, module)?)?;
+    module.add_function(wrap_pyfunction!(express_answers, module)?)?;
     module.add_function(wrap_pyfunction!(express_finished, module)?)?;
     module.add_class::<detect_py::Scanner>()?;
     module.add_function(wrap_pyfunction!(version, module)?)?;

@@ -4,8 +4,9 @@ How this works: `Flow` and `PostgresSession` take a message at a time, and can t
 Most chunks need none of that: all before is answered, the chunk is one Query (or one Parse, Bind, Describe, Execute,
 Sync), the like of it was allowed under this very policy, catalogue and search path, and the answer is a row
 description, rows, a row count and ReadyForQuery. Such a chunk is looked at by one native call, which also writes the
-audit event; it is *flying* until its answer comes, and that is looked at by another. Where detectors look at values,
-nothing flies.
+audit event; it is *flying* until its answer comes, and that is looked at by another. What a pipeline sends, several
+such queries in one chunk, flies as a `Train`: its cars arrive one after the other, and where one does not, it and those
+behind it land. Where detectors look at values, nothing flies.
 
 Whatever is not exactly so takes the general way, which knows nothing of this. Anything else that happens while a query
 flies makes it *land* first: its messages go into the queue of unanswered ones just as the general way would have put
@@ -47,10 +48,19 @@ MAX_NAMED = 256
 _Entry: TypeAlias = "tuple[Any, bytes, int, str]"
 """A Decision (of a Query) or Statement; the event's MessagePack entries and their number; the statement's name."""
 _Table: TypeAlias = dict[bytes, _Entry]
+_Car: TypeAlias = tuple[_Entry, bytes, int, int]
+"""Its event, its shape (`PARSED`, `DESCRIBED`, `SYNCED`), and where in the chunk it ends."""
+PARSED, DESCRIBED, SYNCED = 1, 2, 4
+_ENDS = -2
+"""In place of a count of rows: COMMIT or ROLLBACK."""
 
 _query: Callable[..., tuple[_Entry, bytes] | None] | None = getattr(native(), "express_query", None)
 _extended: Callable[..., tuple[_Entry, bytes, bool, bytes] | None] | None = getattr(native(), "express_extended", None)
+_train: Callable[..., list[_Car] | None] | None = getattr(native(), "express_train", None)
 _answer: Callable[..., tuple[int, int, int, int, int, int] | None] | None = getattr(native(), "express_answer", None)
+_answers: Callable[..., list[tuple[int, int, int, int, int, int, int]]] | None = getattr(
+    native(), "express_answers", None
+)
 _finished: Callable[..., bytes] | None = getattr(native(), "express_finished", None)
 
 _encode = msgspec.msgpack.encode
@@ -87,6 +97,28 @@ class Flight(msgspec.Struct, frozen=True, gc=False):
     described: bool
 
 
+class Train(msgspec.Struct, gc=False):
+    """Several queries of one chunk under way; those before `at` have arrived."""
+
+    cars: list[_Car]
+    request: bytes
+    shapes: bytes
+    seq: int
+    started: int
+    epoch: int
+    at: int = 0
+
+    def flight(self, number: int) -> Flight:
+        """One car as a query of its own."""
+        entry, _, shape, end = self.cars[number]
+        start = self.cars[number - 1][3] if number else 0
+        prefix = _PARSED_AND_BOUND if shape & PARSED else _BOUND
+        return Flight(
+            entry, self.request[start:end], self.seq + number, self.started, self.epoch, False, prefix,
+            bool(shape & DESCRIBED),
+        )  # fmt: skip
+
+
 class ExpressFlow(Flow):
     """See the module."""
 
@@ -101,7 +133,7 @@ class ExpressFlow(Flow):
         self._named: _Table = {}
         self._told: dict[bytes, tuple[MaskPlan, AnyMasker | None]] = {}
         self._table_epoch = -1
-        self._flight: Flight | None = None
+        self._flight: Flight | Train | None = None
         super().__init__(session, ends, parameters)
         self._head = _encode("event") + _encode("operation") + _encode("session") + _encode(session.id)
         self._head_finished = (
@@ -196,7 +228,7 @@ class ExpressFlow(Flow):
             assert _extended is not None
             bound = _extended(data, self._parsed, self._named, self._head, now, seq)
             if bound is None:
-                return False
+                return self._fly_in_a_row(data, now)
             entry, event, described, _ = bound
             statement: Statement = entry[0]
             if statement.epoch != self._table_epoch or (statement.masked and not described):
@@ -213,6 +245,32 @@ class ExpressFlow(Flow):
         recording.client(data)
         self._unreleased = 1
         session.gate.journal.submit((msgspec.Raw(event),), self._take_off)
+        return True
+
+    def _fly_in_a_row(self, data: bytes, now: int) -> bool:
+        session = self.session
+        if _train is None:
+            return False
+        cars = _train(data, self._parsed, self._named, self._head, now, session.seq + 1)
+        if cars is None:
+            return False
+        confirmed = self._responses.statements.confirmed
+        parsed: object = None
+        for entry, _, shape, _ in cars:
+            statement: Statement = entry[0]
+            if statement.epoch != self._table_epoch or (statement.masked and not shape & DESCRIBED):
+                return False
+            if shape & PARSED:
+                parsed = statement  # all that is parsed within a train is the unnamed one
+            elif (confirmed.get(entry[3]) if entry[3] else parsed) is not statement:
+                return False
+        self._flight = Train(cars, data, bytes([car[2] for car in cars]), session.seq + 1, now, self._table_epoch)
+        session.seq += len(cars)
+        self._request = data
+        assert session.recording is not None
+        session.recording.client(data)
+        self._unreleased = 1
+        session.gate.journal.submit([msgspec.Raw(car[1]) for car in cars], self._take_off)
         return True
 
     def _is_calm(self) -> bool:
@@ -245,6 +303,8 @@ class ExpressFlow(Flow):
         """
         flight = self._flight
         assert flight is not None
+        if isinstance(flight, Train):
+            return self._arrive_in_a_row(flight, data)
         assert _answer is not None
         assert _finished is not None
         found = _answer(data, flight.prefix, flight.described, flight.simple)
@@ -262,6 +322,8 @@ class ExpressFlow(Flow):
         responses = self._responses
         if not flight.simple and flight.prefix is _PARSED_AND_BOUND:
             responses.statements.confirm(flight.entry[3], thing)
+        if rows == _ENDS:
+            self._forget_columns()
         if status == _IDLE:
             responses.status = b"I"
             self._late = None
@@ -274,6 +336,56 @@ class ExpressFlow(Flow):
         event = _finished(self._head_finished, _OUTCOME, time_ns(), flight.seq, rows, flight.started)
         self._notices.append(msgspec.Raw(event))
         return data
+
+    def _arrive_in_a_row(self, train: Train, data: bytes) -> bytes | None:
+        assert _answers is not None
+        assert _finished is not None
+        found = _answers(data, train.shapes[train.at :])
+        if not found:
+            return None
+        responses, notices, cars = self._responses, self._notices, train.cars
+        out: list[bytes] = []
+        start = status = 0
+        now = time_ns()
+        for rows, status, told, told_end, first, end, _ in found:
+            entry, _, shape, _ = cars[train.at]
+            statement: Statement = entry[0]
+            if statement.plan is not None and told:
+                masker = self._masker_for(statement.plan, data[told:told_end])
+                if masker is not None and end > first:
+                    out += (data[start:first], masker(data, first, end))
+                    start = end
+            if shape & PARSED:
+                responses.statements.confirm(entry[3], statement)
+            if rows == _ENDS:
+                self._forget_columns()
+            if status:
+                if status == _IDLE:
+                    responses.status = b"I"
+                    responses.portals.confirmed.clear()
+                else:
+                    responses.status = b"T"
+            notices.append(
+                msgspec.Raw(_finished(self._head_finished, _OUTCOME, now, train.seq + train.at, rows, train.started))
+            )
+            train.at += 1
+        # What it left behind, if its transaction goes on.
+        self._late = None if status == _IDLE else train.flight(train.at - 1)
+        after = found[-1][6]
+        out.append(data[start:after] if start or after < len(data) else data)
+        if train.at == len(cars):
+            self._flight = None
+            self._calm = True
+        if after < len(data):
+            self._land()
+            out += responses.feed(data[after:])
+        return out[0] if len(out) == 1 else b"".join(out)
+
+    def _forget_columns(self) -> None:
+        # As `Responses` does after COMMIT and ROLLBACK.
+        for portal in self._responses.portals.confirmed.values():
+            portal.fields = None
+            portal.described = False
 
     def _masker_for(self, plan: MaskPlan, description: bytes) -> AnyMasker | None:
         known = self._told.get(description)
@@ -303,8 +415,12 @@ class ExpressFlow(Flow):
             # Its columns are asked for again if anyone fetches more of it.
             self._responses.portals.confirmed[""] = portal
         if flight is not None:
-            for event in _events(flight.request):
-                self._land_one(event, flight)
+            flights = (
+                (flight,) if isinstance(flight, Flight) else map(flight.flight, range(flight.at, len(flight.cars)))
+            )
+            for one in flights:
+                for event in _events(one.request):
+                    self._land_one(event, one)
 
     def _land_one(self, event: frontend.Message, flight: Flight) -> None:
         responses, thing = self._responses, flight.entry[0]

@@ -136,8 +136,10 @@ def ask(source: random.Random) -> list[bytes]:
     """What a client sends next, in pieces."""
     text = source.choice(TEXTS if source.random() < 0.5 else TEXTS[:4]).format(n=source.randrange(1000))
     kind = source.random()
-    if kind < 0.4:
+    if kind < 0.3:
         whole = m.query(text)
+    elif kind < 0.5:
+        whole = _row_of_them(source)
     else:
         name = source.choice(["", "", "a", "b"])
         whole = m.parse(name, text.format(n=1)) if source.random() < 0.5 else b""
@@ -151,6 +153,19 @@ def ask(source: random.Random) -> list[bytes]:
         cut = source.randrange(len(whole) + 1)
         return [piece for piece in (whole[:cut], whole[cut:]) if piece]
     return [whole]
+
+
+def _row_of_them(source: random.Random) -> bytes:
+    """What a pipeline sends: several queries, with a Sync between them or not, and one at the end."""
+    whole = b""
+    for _ in range(source.randrange(2, 6)):
+        name = source.choice(["", "", "", "a"])
+        known = TEXTS[:4] if source.random() < 0.8 else [*TEXTS[4:9]]
+        whole += m.parse("", source.choice(known).format(n=1)) if not name else b""
+        whole += m.bind("", name, [b"x"] * source.randrange(2), [0], [0])
+        whole += m.describe(b"P", "") if source.random() < 0.8 else b""
+        whole += m.execute("") + (m.SYNC if source.random() < 0.3 else b"")
+    return whole + m.SYNC
 
 
 async def play(world: Any, seed: int) -> tuple[list[Any], int]:
@@ -211,6 +226,65 @@ async def test_a_query_flies_and_lands(world: Any) -> None:
         (1, 1, "ok"),
         (2, 1, "ok"),
     ]
+
+
+def queries(*texts: str) -> bytes:
+    each = [m.parse("", text) + m.bind("", "", [], [], []) + m.describe(b"P", "") + m.execute("") for text in texts]
+    return b"".join(each) + m.SYNC
+
+
+def answers(*rows: bytes) -> list[bytes]:
+    head = m.PARSE_COMPLETE + m.BIND_COMPLETE
+    return [head + row + m.command_complete("SELECT 1" if row else "COMMIT") for row in rows]
+
+
+async def test_a_pipeline_flies_and_arrives_car_by_car(world: Any) -> None:
+    if not hasattr(native(), "express_train"):
+        pytest.skip("an older native crate")
+    asked = queries("SELECT email FROM customers", "SELECT 1", "COMMIT")
+    each = answers(EMAIL + ROW, NUMBER + m.data_row([b"7"]), b"")
+    each[2] = m.PARSE_COMPLETE + m.BIND_COMPLETE + m.message(b"n", b"") + m.command_complete("COMMIT")
+    whole = b"".join(each) + m.ready_for_query()
+    masked = whole.replace(ROW, m.data_row(["•••".encode()]))
+    assert await world.send(asked) == asked
+    assert world.postgres._flight is None
+    assert await world.answer(whole) == masked
+    assert await world.send(asked) == asked
+    assert isinstance(world.postgres._flight, express.Train)
+    cut = len(each[0]) + 3
+    first = await world.answer(whole[:cut])
+    assert world.postgres._flight is None, "what came in part landed"
+    assert first + await world.answer(whole[cut:]) == masked
+    assert await world.send(asked) == asked
+    got = [await world.answer(piece) for piece in (each[0], each[1])]
+    assert world.postgres._flight.at == 2
+    assert b"".join(got) + await world.answer(each[2] + m.ready_for_query()) == masked
+    assert world.postgres._flight is None
+    found = [(event.seq, event.rows, event.outcome) for event in world.of(OperationFinished)]
+    assert found == [(n, None if n % 3 == 0 else 1, "ok") for n in range(1, 10)]
+
+
+async def test_what_a_lost_client_had_in_a_pipeline_is_told_by_what_arrived(world: Any) -> None:
+    if not hasattr(native(), "express_train"):
+        pytest.skip("an older native crate")
+    asked = queries("SELECT 1", "SELECT 1")
+    each = answers(NUMBER + m.data_row([b"7"]), NUMBER + m.data_row([b"7"]))
+    await world.send(asked)
+    await world.answer(b"".join(each) + m.ready_for_query())
+    await world.send(asked)
+    await world.answer(each[0])
+    world.postgres.client_lost()
+    assert [event.outcome for event in world.of(OperationFinished)] == ["ok", "ok", "ok", "lost"]
+
+
+async def test_transactions_fly(world: Any) -> None:
+    for text, state in (("BEGIN", b"T"), ("COMMIT", b"I"), ("BEGIN", b"T"), ("ROLLBACK", b"I")):
+        await world.send(m.query(text))
+        flew = world.postgres._flight is not None
+        await world.answer(m.command_complete(text) + m.ready_for_query(state))
+        assert world.postgres._responses.status == state
+        assert flew == (text == "BEGIN" and len(world.of(OperationFinished)) > 2)
+    assert [event.rows for event in world.of(OperationFinished)] == [None] * 4
 
 
 async def test_what_flies_when_the_client_hangs_up_is_lost(world: Any) -> None:
