@@ -53,6 +53,8 @@ class Gateway(model.Model):
     """For how long after signing in a person may approve, deny and end sessions."""
     saml: bool = False
     """Whether browsers can sign in by SAML too, at a registration of its own; counts with `apiPort` alone."""
+    saml_bearer: bool = False
+    """With `saml`: whether the API takes a person's signed assertion for a short token (`POST /v1/token`)."""
     webhooks: dict[Name, Webhook] = Field(default_factory=dict[str, Webhook])
     """Who is told of held operations."""
     read_people: bool = True

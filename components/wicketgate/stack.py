@@ -77,7 +77,7 @@ def access_stack(config: StackConfig, root: Path, client: Any) -> AccessStack:
             "read_directory": config.gateway.read_directory,
             "people": config.gateway.api_port is not None,
             "sign_in_redirects": _redirects(config, "/ui/signed-in"),
-            "saml_replies": _redirects(config, "/ui/saml/acs") if config.gateway.saml else [],
+            "saml_replies": _saml_replies(config),
             "read_people": config.gateway.read_people,
             "approver_group_ids": approvers,
             "auditor_group_ids": _group_ids(config.auditors),
@@ -126,6 +126,13 @@ def _deployment(args: DeploymentArgs) -> LocalDeployment | ComposeDeployment | K
 def _redirects(config: StackConfig, path: str) -> list[str]:
     gateway = config.gateway
     return [f"https://{gateway.host}:{gateway.api_port}{path}"] if gateway.api_port is not None else []
+
+
+def _saml_replies(config: StackConfig) -> list[str]:
+    gateway = config.gateway
+    if not gateway.saml:
+        return []
+    return _redirects(config, "/ui/saml/acs") + (_redirects(config, "/v1/token") if gateway.saml_bearer else [])
 
 
 def _warn(config: StackConfig) -> None:

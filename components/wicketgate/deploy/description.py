@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
@@ -125,13 +126,14 @@ def _people(config: StackConfig, ids: Identities) -> People | None:
         client=ids.cli_client_id,
         sign_in=settings.sign_in,
         webhooks=dict(settings.webhooks),
-        **({"saml": _saml(ids)} if settings.saml else {}),
+        **({"saml": _saml(ids, bearer=settings.saml_bearer)} if settings.saml else {}),
     )
 
 
-def _saml(ids: Identities) -> Saml:
+def _saml(ids: Identities, *, bearer: bool) -> Saml:
     # The gateway's own default for the metadata is the tenant's, of this registration.
-    return Saml(client=ids.saml_client_id, entity_id=f"api://{ids.saml_client_id}")
+    more: dict[str, Any] = {"bearer": True} if bearer else {}
+    return Saml(client=ids.saml_client_id, entity_id=f"api://{ids.saml_client_id}", **more)
 
 
 def people(config: StackConfig, ids: Identities, place: Place) -> PeopleConfig:

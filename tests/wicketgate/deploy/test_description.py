@@ -89,6 +89,12 @@ def test_sign_in_by_saml_is_a_switch() -> None:
     assert people is not None
     assert people.saml is not None
     assert people.saml.entity_id == "api://88888888-8888-8888-8888-888888888888"
+    assert not people.saml.bearer
+    settings["gateway"]["samlBearer"] = True
+    people = description.gateway(config.load(settings), ids, PLACE).people
+    assert people is not None
+    assert people.saml is not None
+    assert people.saml.bearer
     plain = description.gateway(SETTINGS, IDS, PLACE).people
     assert plain is not None
     assert plain.saml is None
