@@ -1,10 +1,9 @@
-"""A container engine with the gateway's image, for the whole run; and a cloud that its containers reach. A plugin."""
+"""A container engine with the gateway's image, for the whole run. A plugin."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import socket
 import subprocess
 import sys
@@ -12,15 +11,12 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.running import AUDIENCE, DATABASE, ROLE, SCHEMA, Cloud, _seed
-
 if TYPE_CHECKING:
     from tools.image.engine import Engine
-    from wicketgate.testing.postgres import PostgresServer
 
 IMAGE, BASE = "wicketgate:test", "wicketgate-base:debian"
 NATIVE = Path(__file__).parent.parent / "gateway_image" / "native"
@@ -75,44 +71,6 @@ def built_image(container_engine: Engine, image_context: Path) -> str:
     return IMAGE
 
 
-@pytest.fixture(scope="session")
-def container_cloud(
-    container_engine: Engine, postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Cloud]:
-    """Entra where containers reach it; the gateway's own application is the audience, as a stack makes it."""
-    from wicketgate.testing.certs import CertificateAuthority
-    from wicketgate.testing.entra.server import EntraEmulator
-    from wicketgate.testing.issuer.server import WorkloadIssuer
-
-    folder = tmp_path_factory.mktemp("container-cloud")
-    database = f"{DATABASE}_containers"
-    password = secrets.token_urlsafe(18)
-    postgres.create_user(f"{ROLE}_containers", password)
-    postgres.create_database(database, f"{ROLE}_containers")
-    postgres.sql(f"SET ROLE {ROLE}_containers;" + SCHEMA, database)
-    credential = folder / "secrets" / "orders-db"
-    credential.mkdir(parents=True)
-    (credential / "username").write_text(f"{ROLE}_containers")
-    (credential / "password").write_text(password)
-    with contextlib.ExitStack() as stack:
-        issuer = stack.enter_context(WorkloadIssuer(folder / "issuer"))
-        seed, ids = _seed(issuer)
-        gateway: dict[str, Any] = seed["applications"][0]
-        gateway["servicePrincipalId"] = "50000000-0000-4000-8000-000000000001"
-        gateway["graphRoles"] = ["Application.Read.All"]
-        gateway["federatedCredentials"] = [{"name": "workload", "issuer": issuer.url, "subject": "workload:it"}]
-        host = container_engine.host
-        entra = stack.enter_context(
-            EntraEmulator(folder / "entra", host=host, public_host=host, trust=[issuer.ca_file], seed=seed)
-        )
-        ca = CertificateAuthority.open(folder / "ca")
-        made = Cloud(folder, ca, entra, issuer, postgres, credential, gateway["appId"], ids)
-        for name, subject in (("gateway", "workload:it"), ("desk", "workload:agent")):
-            (folder / "tokens" / name).mkdir(parents=True)
-            issuer.project(subject, AUDIENCE, folder / "tokens" / name / f"{name}.jwt")
-        yield made
-
-
 class Relay:
     """Takes connections at an address of this machine and carries them to the database on its loopback."""
 
@@ -139,11 +97,3 @@ class Relay:
                 other.sendall(data)
         with contextlib.suppress(OSError):
             other.shutdown(socket.SHUT_WR)
-
-
-@pytest.fixture(scope="session")
-def database_relay(container_engine: Engine, postgres: PostgresServer) -> Iterator[Relay]:
-    """The database, as a container reaches it: in `test_compose_up` the target's own container alone does."""
-    made = Relay(container_engine.host, postgres.port)
-    yield made
-    made.listener.close()

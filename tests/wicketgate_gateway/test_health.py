@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from wicketgate_gateway import health
 
 
@@ -19,7 +21,11 @@ def test_a_gateway_is_healthy_while_its_ports_answer(tmp_path: Path) -> None:
         ports = {"agents": one.getsockname()[1], "postgres": two.getsockname()[1], "pid": os.getpid()}
         (tmp_path / "ports.json").write_text(json.dumps(ports))
         assert health.gateway(str(tmp_path)) is None
-    assert health.gateway(str(tmp_path)) == "its port for agents takes no connection"
+        # Nobody was called: the gateway would put that on record.
+        one.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            one.accept()
+    assert health.gateway(str(tmp_path)) == "it does not listen on its port for agents"
 
 
 def test_a_gateway_whose_process_is_gone_is_not_healthy(tmp_path: Path) -> None:

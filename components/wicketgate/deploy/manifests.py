@@ -205,7 +205,7 @@ def _pod(
     mounts: list[tuple[Document, Document]],
     **container: Any,
 ) -> Document:
-    probe = {"exec": {"command": ["python3", "-S", "-m", "wicketgate_gateway.health", *health]}, "timeoutSeconds": 5}
+    probe = {"exec": {"command": ["python3", "-S", "-m", "wicketgate_gateway.health", *health]}, "timeoutSeconds": 10}
     spread = [
         {
             "maxSkew": 1,
