@@ -146,15 +146,19 @@ class _Tls(asyncio.Protocol):
             self.shaken.set_result(None)
 
     def _read(self) -> None:
+        # A record holds 16 KiB: all that are there go up at once, or each would cost what a large piece does.
+        pieces: list[bytes] = []
         try:
             while data := self.object.read(_PIECE):
-                self._above.data_received(data)
+                pieces.append(data)
         except ssl.SSLWantReadError:
             self._send()
         except ssl.SSLError as error:
             self._failed = error
-            if self._tcp is not None:
-                self._tcp.abort()
+        if pieces:
+            self._above.data_received(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        if self._failed is not None and self._tcp is not None:
+            self._tcp.abort()
 
     def _send(self) -> None:
         if self._tcp is not None and (data := self._out.read()):
