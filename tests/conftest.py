@@ -18,7 +18,7 @@ settings.register_profile("ci", derandomize=True, deadline=None)
 if os.environ.get("CI"):
     settings.load_profile("ci")
 
-pytest_plugins = ["tests.running", "tests.ssh", "tests.web", "tests.clusters", "tests.engines"]
+pytest_plugins = ["tests.running", "tests.ssh", "tests.web", "tests.clusters", "tests.engines", "tests.browser"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import socket
+import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
 from tests.e2e.test_holds_people import Gated, Tenant
 from tests.running import DATABASE, ROLE
+from tests.ssh import Sshd, SshRunning, free_port
+from tests.web import Upstream
 
 pytestmark = pytest.mark.slow
-CHROMIUM = "/usr/bin/chromium"
 SHOTS = os.environ.get("WICKETGATE_SCREENSHOTS", "")
 POLICY: dict[str, Any] = {
     "policy": "people",
@@ -35,21 +35,52 @@ POLICY: dict[str, Any] = {
                 "wait": "60s",
             }
         },
+        # Nobody waits for these: their pages are looked at.
+        {
+            "hold": {
+                "sql": {"statements": ["write"], "relations": ["public.ui_shown"]},
+                "approvers": {"groups": ["dba"]},
+                "wait": "1s",
+            }
+        },
     ],
     "mask": [{"columns": ["public.customers.email"], "with": "partial"}],
 }
 
 
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+HOSTS: dict[str, Any] = {
+    "policy": "hosts",
+    "targets": ["web-1"],
+    "rules": [
+        {"allow": {"ssh": {"commands": ["uname -a", "printf **", "cat", "ls **"], "pty": True}}},
+        {"deny": {"ssh": {"commands": ["rm **"]}, "because": "files are not removed by hand"}},
+        {
+            "hold": {
+                "ssh": {"commands": ["touch **"]},
+                "approvers": {"groups": ["dba"]},
+                "wait": "60s",
+            }
+        },
+    ],
+}
+API: dict[str, Any] = {
+    "policy": "orders-api",
+    "targets": ["orders-api"],
+    "rules": [
+        {"allow": {"http": {"routes": ["/orders", "/orders/**"]}}},
+        {"allow": {"http": {"methods": "POST", "routes": "/orders/**"}}},
+        {"deny": {"http": {"routes": "/orders/secret/**"}, "because": "it is secret"}},
+        {"hold": {"http": {"methods": "POST", "routes": "/refunds"}, "approvers": {"groups": ["dba"]}, "wait": "60s"}},
+    ],
+    "mask": [{"json": ["$.**.email", "$.**.card"], "with": "redact"}],
+}
 
 
-class Shown(Gated):
-    """A gateway whose API's address is known before it starts, as a stack's is."""
+class Shown(Gated, SshRunning):
+    """A gateway whose API's address is known before it starts, before a database, a host and an HTTP service."""
 
     port = 0
+    upstream: Upstream
 
     @property
     def url(self) -> str:
@@ -60,39 +91,81 @@ class Shown(Gated):
         file = self.folder / "gateway.yaml"
         config = json.loads(file.read_text())
         config["listen"]["api"]["port"] = self.port
+        config["listen"]["http"] = {"port": 0}
         config["people"]["url"] = self.url
+        labels = {"env": "prod", "team": "orders"}
+        kinds = {"orders-db": "postgres", "orders-api": "http", "web-1": "ssh"}
+        config["targets"] = {name: {"kind": kind, "agent": "eu", "labels": labels} for name, kind in kinds.items()}
         file.write_text(json.dumps(config))
+
+    def _write_agent(self) -> None:
+        super(SshRunning, self)._write_agent()
+        file = self.folder / "agent.yaml"
+        config = json.loads(file.read_text())
+        leaf = self.cloud.ca.issue_files(self.folder, "client-of-orders", ["agent.example"])
+        credential = self.folder / "web-credential"
+        credential.mkdir(mode=0o700, exist_ok=True)
+        for name, source in (("tls.crt", leaf.cert_file), ("tls.key", leaf.key_file)):
+            (credential / name).write_bytes(Path(source).read_bytes())
+        assert self.sshd is not None
+        config["targets"] = {
+            "orders-db": config["targets"]["orders-db"],
+            "web-1": self.sshd.target(),
+            "orders-api": {
+                "kind": "http",
+                "address": f"https://localhost:{self.upstream.port}",
+                "caFile": str(self.cloud.ca.cert_file),
+                "auth": "client-certificate",
+                "credential": str(credential),
+            },
+        }
+        file.write_text(json.dumps(config))
+
+    def curl(self, *arguments: str) -> str:
+        """Stock curl; an argument that begins with `/` is a path of `orders-api`."""
+        base = f"https://localhost:{self.ports['http']}/t/orders-api"
+        command = [
+            "curl",
+            "-sS",
+            "--cacert",
+            str(self.ca_file),
+            "-H",
+            f"Authorization: Bearer {self.cloud.bot_token()}",
+        ]
+        command += [base + a if a.startswith("/") else a for a in arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=90, env=self.environment())
+        return done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
-def shown(running_cloud: Any, whole_cloud: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
+def shown(
+    running_cloud: Any, whole_cloud: Any, tmp_path_factory: pytest.TempPathFactory, sshd: Sshd
+) -> Iterator[Shown]:
     """A gateway with the web UI, in the people's tenant, where its address is registered."""
     running_cloud.postgres.sql(
         f"SET ROLE {ROLE}; CREATE TABLE ui_held(id int PRIMARY KEY, n int NOT NULL DEFAULT 0);"
-        "INSERT INTO ui_held(id) SELECT generate_series(1, 20)",
+        "INSERT INTO ui_held(id) SELECT generate_series(1, 20); CREATE TABLE ui_shown(id int, n int)",
         DATABASE,
     )
     tenant: Any = Tenant(whole_cloud, running_cloud.ca, running_cloud.postgres, running_cloud.credential)
-    running = Shown(tmp_path_factory.mktemp("shown"), tenant, running_cloud.ca.cert_file)
+    folder = tmp_path_factory.mktemp("shown")
+    running = Shown(folder, tenant, running_cloud.ca.cert_file, sshd=sshd)
+    leaf = running_cloud.ca.issue_files(folder, "upstream", ["localhost", "127.0.0.1"])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(leaf.cert_file, leaf.key_file)
+    running.upstream = Upstream(context)
     running.port = free_port()
     whole_cloud.allow_redirect("gateway", f"{running.url}/ui/signed-in")
-    running.write_policies(POLICY)
+    running.write_policies(POLICY, HOSTS, API)
     running.write_gateway()
     running.start_gateway()
     running.start_agent()
     running.wait_for_agent()
-    running.wait(lambda: (running.state / "api.json").exists(), 30)
+    running.wait(lambda: (running.state / "api.json").exists(), 60)
     yield running
     for name in list(running.processes):
         running.stop(name)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield found
-        found.close()
+    running.upstream.close()
 
 
 @pytest.fixture
@@ -102,6 +175,7 @@ def visit(browser: Browser, shown: Shown) -> Iterator[Callable[..., Page]]:
     wrong: list[str] = []
 
     def open_page(name: str = "", **options: Any) -> Page:
+        options = {"viewport": {"width": 1440, "height": 900}, **options}
         context = browser.new_context(ignore_https_errors=True, **options)
         contexts.append(context)
         page = context.new_page()
@@ -171,6 +245,19 @@ def test_a_held_statement_is_seen_approved_and_goes_on(shown: Shown, visit: Any,
     assert shown.cloud.postgres.sql("SELECT n FROM ui_held WHERE id = 1", DATABASE).strip() == "1"
     page.locator(".standing .is-used").wait_for(timeout=20_000)
     shot(page, "approval-used")
+    # The replay shows who said so, and the audit proves it.
+    auditor = visit("Ada")
+    auditor.goto(f"{shown.url}/ui/audit?q=id+%3D+1&target=orders-db&verdict=hold")
+    auditor.locator("tbody a").first.click()
+    auditor.get_by_text("Dana approves").wait_for(timeout=30_000)
+    auditor.get_by_text("goes out, as approved by Dana").wait_for()
+    auditor.get_by_text("UPDATE 1").or_(auditor.get_by_text(text)).first.wait_for()
+    auditor.get_by_text("whole, matches").wait_for()
+    shown.wait(lambda: (shown.state / "seals.ndjson").is_file(), 60)
+    auditor.get_by_role("link", name="Audit", exact=True).click()
+    auditor.get_by_role("button", name="Verify now").click()
+    auditor.get_by_text("Verified until").wait_for(timeout=60_000)
+    assert auditor.locator(".chain.good").count() == 1
 
 
 def test_a_denial_needs_a_reason_and_reaches_the_bot(shown: Shown, visit: Any, pool: Any) -> None:
@@ -219,7 +306,7 @@ def test_sessions_replay_audit_and_policies(shown: Shown, visit: Any) -> None:
     shot(page, "session-light")
     page.get_by_role("searchbox").fill("division")
     page.keyboard.press("Enter")
-    page.get_by_text("1 steps").wait_for()
+    page.get_by_text("1 entry with").wait_for()
     page.get_by_role("link", name="Audit", exact=True).click()
     page.get_by_label("Verdict").select_option("deny")
     page.get_by_role("button", name="Search").click()
@@ -228,13 +315,13 @@ def test_sessions_replay_audit_and_policies(shown: Shown, visit: Any) -> None:
     shot(page, "audit-light")
     page.get_by_role("link", name="Policies").click()
     page.get_by_role("link", name="people").click()
-    editor = page.locator("textarea")
+    editor = page.get_by_label("The policy, as YAML")
     editor.fill(editor.input_value().replace("public.secrets", "public.nowhere"))
     page.get_by_role("button", name="Try it out").click()
     page.get_by_text("would come out differently").wait_for()
     page.get_by_role("table", name="What would have changed").get_by_text("SELECT * FROM secrets").first.wait_for()
     shot(page, "policy-light")
-    editor = page.locator("textarea")
+    editor = page.get_by_label("The policy, as YAML")
     editor.fill(editor.input_value() + "\nnonsense: 1\n")
     page.get_by_role("button", name="Try it out").click()
     page.get_by_text("people.yaml:").first.wait_for()
@@ -243,8 +330,8 @@ def test_sessions_replay_audit_and_policies(shown: Shown, visit: Any) -> None:
     shot(page, "access-light")
 
 
-def test_dark_and_narrow(shown: Shown, visit: Any, pool: Any) -> None:
-    waits = pool.submit(shown.psql, "UPDATE ui_held SET n = 7 WHERE id = 4")
+def test_dark_and_narrow(shown: Shown, visit: Any) -> None:
+    shown.psql("SET wicketgate.reason = 'INC-4711: the importer stopped'", "UPDATE ui_shown SET n = 7 WHERE id = 4")
     for name, options in (
         ("dark", {"color_scheme": "dark", "viewport": {"width": 1440, "height": 900}}),
         ("narrow", {"viewport": {"width": 390, "height": 844}}),
@@ -259,60 +346,147 @@ def test_dark_and_narrow(shown: Shown, visit: Any, pool: Any) -> None:
         shot(page, f"approval-{name}")
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         auditor = visit("Ada", **options)
-        for place in ("sessions", "audit", "policies", "access"):
+        for place in ("sessions", "audit", "policies", "policies/people", "access"):
             auditor.goto(f"{shown.url}/ui/{place}")
-            shot(auditor, f"{place}-{name}")
+            shot(auditor, f"{place.replace('/', '-')}-{name}")
             assert auditor.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), (place, name)
-    page.get_by_label("Comment").fill("no")
-    page.get_by_role("button", name="Deny").click()
-    waits.result(60)
-
-
-@pytest.fixture(scope="module")
-def axe() -> str:
-    """The source of axe-core, an accessibility checker; a dependency of tests alone."""
-    folder = Path(__file__).parent / "node"
-    if shutil.which("npm") is None:
-        pytest.fail("there is no `npm` on PATH; install Node.js 18 or newer")
-    source = folder / "node_modules" / "axe-core" / "axe.min.js"
-    if not source.is_file():
-        command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-        subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
-    return source.read_text()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_are_accessible(shown: Shown, visit: Any, pool: Any, axe: str, scheme: str) -> None:
+def test_pages_are_accessible(shown: Shown, visit: Any, axe: Any, scheme: str) -> None:
     number = 5 if scheme == "light" else 6
-    waits = pool.submit(shown.psql, f"UPDATE ui_held SET n = 7 WHERE id = {number}")
+    shown.psql(f"UPDATE ui_shown SET n = 7 WHERE id = {number}")
     page = visit("Dana", color_scheme=scheme)
     page.get_by_role("link", name=f"id = {number}").wait_for(timeout=20_000)
-    found = _faults(page, axe)
+    found = axe.faults(page)
     page.get_by_role("link", name=f"id = {number}").click()
     page.get_by_role("button", name="Approve").wait_for()
-    found += _faults(page, axe)
+    found += axe.faults(page)
     page.get_by_label("Comment").fill("no")
     page.get_by_role("button", name="Deny").click()
     page.locator(".standing .is-denied").wait_for()
-    waits.result(60)
     auditor = visit("Ada", color_scheme=scheme)
     places = ["sessions", "audit", "policies", "policies/people", "access"]
     places.append(auditor.locator("tbody a").first.get_attribute("href").removeprefix("/ui/"))
     for place in places:
         auditor.goto(f"{shown.url}/ui/{place}")
-        found += _faults(auditor, axe)
+        found += axe.faults(auditor)
     assert found == []
 
 
-def _faults(page: Page, axe: str) -> list[str]:
-    # By the browser's own protocol: the page's policy would run no such script.
-    page.evaluate(axe)
-    result = page.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']})")
-    return [
-        f"{page.url}: {fault['id']}: {node['html'][:150]} {node['failureSummary'][:200]}"
-        for fault in result["violations"]
-        for node in fault["nodes"]
+def test_a_terminal_is_played_by_keyboard(shown: Shown, visit: Any, axe: Any) -> None:
+    """A command with a terminal, played, sought in and searched, without a mouse."""
+    lines = [
+        r"\033[1mimporter.service\033[0m \033[32mactive (running)\033[0m since Tue 08:14",
+        r"  \033[2mjournal:\033[0m <img src=x onerror=alert(1)> \342\200\256flip",
+        r"  08:14:02 \033[33mwarn\033[0m  retry 3 of 5, needle in line three",
+        r"  08:14:07 \033[36minfo\033[0m  4 711 rows, 12 files, 0.8 s",
+        r"\033[44;97m ok \033[0m all checks passed",
     ]
+    done = shown.ssh("printf", "'" + r"\n".join(lines) + r"\n'", options=["-tt"])
+    assert done.returncode == 0, done.stderr
+    for scheme in ("light", "dark"):
+        page = visit("Ada", color_scheme=scheme)
+        page.on("dialog", lambda d: pytest.fail(f"a script ran: {d.message}"))
+        page.goto(f"{shown.url}/ui/sessions?target=web-1")
+        page.locator("tbody a").first.click()
+        page.get_by_text("whole, matches").wait_for()
+        player = page.locator("details.terminal[open] .ap-player")
+        player.wait_for()
+        page.keyboard.press("/")
+        page.keyboard.type("needle")
+        page.keyboard.press("Enter")
+        page.get_by_text("1 entry with").wait_for()
+        seek = page.locator("[data-seek]").first
+        page.locator("details.terminal[open] .ap-player").wait_for()
+        seek.focus()
+        page.keyboard.press("Enter")  # leads the player there, and the keys to the player
+        screen = page.locator(".ap-player .ap-term")
+        screen.get_by_text("needle in line three").wait_for()
+        assert "⟦U+202E⟧flip" in screen.inner_text()
+        assert "<img src=x onerror=alert(1)>" in screen.inner_text()
+        assert page.locator("img[src=x]").count() == 0
+        assert page.evaluate("document.activeElement.className").startswith("ap-wrapper")
+        page.evaluate("window.scrollTo(0, 0)")
+        shot(page, f"terminal-{scheme}")
+        page.keyboard.press("0")
+        screen.get_by_text("needle in line three").wait_for(state="detached")
+        page.keyboard.press(" ")
+        screen.get_by_text("needle in line three").wait_for()  # played to there
+        assert axe.faults(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_a_running_session_is_followed_and_ended(shown: Shown, visit: Any) -> None:
+    command = ["ssh", *shown.options(), "-tt", "web-1", "cat"]
+    client = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=shown.environment()
+    )
+    try:
+        assert client.stdin is not None
+        client.stdin.write(b"first words\n")
+        client.stdin.flush()
+        page = visit("Root")
+        page.goto(f"{shown.url}/ui/sessions?target=web-1&live=1")
+        page.locator("tbody a").first.click(timeout=30_000)
+        screen = page.locator(".ap-player .ap-term")
+        screen.get_by_text("first words").first.wait_for(timeout=60_000)
+        client.stdin.write(b"and later ones\n")
+        client.stdin.flush()
+        screen.get_by_text("and later ones").first.wait_for(timeout=60_000)
+        shot(page, "live")
+        page.get_by_text("End this session").click()
+        page.get_by_label("Why").fill("seen enough")
+        page.get_by_role("button", name="End it now").click()
+        assert client.wait(60) != 0
+        page.get_by_text("whole, matches").wait_for(timeout=60_000)
+    finally:
+        client.kill()
+        client.wait(20)
+
+
+def test_requests_are_listed_with_bodies(shown: Shown, visit: Any) -> None:
+    answers = shown.curl("/orders/7?fields=name", "/orders/secret/1", "/orders/8")
+    assert answers.count("Ann") == 2, answers
+    assert "ann@example.com" not in answers
+    sent = '{"note": "<b>needle</b>", "to": 7}'
+    assert "Ann" in shown.curl("-H", "Content-Type: application/json", "-d", sent, "/orders/7")
+    page = visit("Ada")
+    page.goto(f"{shown.url}/ui/audit?target=orders-api&q=POST")
+    page.locator("tbody a").first.click()
+    page.get_by_text("POST", exact=True).wait_for()
+    page.get_by_text("request body").click()
+    page.get_by_text("<b>needle</b>").first.wait_for()
+    page.goto(f"{shown.url}/ui/audit?target=orders-api&q=fields")
+    page.locator("tbody a").first.click()
+    page.get_by_text("it is secret").first.wait_for()
+    page.get_by_text("200 OK").first.wait_for()
+    page.locator("details.body summary").first.click()
+    shot(page, "requests-light")
+    page.keyboard.press("g")
+    page.keyboard.type("2")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**#n2")
+
+
+def test_a_request_and_a_command_are_held(shown: Shown, visit: Any, pool: Any) -> None:
+    body = '{"order": 7, "amount": 20, "to": "Ann"}'
+    refund = pool.submit(shown.curl, "-H", "Content-Type: application/json", "-d", body, "/refunds")
+    touch = pool.submit(shown.ssh, "touch", "/tmp/wicketgate-ui-held", target="web-1")
+    page = visit("Dana")
+    for title, part in (("POST /refunds", '"amount": 20'), ("touch /tmp/wicketgate-ui-held", "touch")):
+        page.goto(f"{shown.url}/ui/approvals")
+        page.get_by_role("link", name=title).click(timeout=60_000)
+        assert part in page.locator("section pre.code").all_inner_texts()[-1 if "POST" in title else 0]
+        shot(page, f"approval-{title[:4].strip().lower()}")
+        page.keyboard.press("c")
+        page.keyboard.type("not today")
+        page.keyboard.press("Escape")
+        page.keyboard.press("d")
+        page.keyboard.press("Enter")
+        page.locator(".standing .is-denied").wait_for()
+    assert "not today" in refund.result(90)
+    assert b"not today" in touch.result(90).stderr
 
 
 def test_roles_decide_what_is_shown(shown: Shown, visit: Any) -> None:

@@ -9,13 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from tests.e2e.test_holds_people import Gated, Tenant
 from tests.running import DATABASE, ROLE
 
 pytestmark = pytest.mark.slow
-CHROMIUM = "/usr/bin/chromium"
 POLICY: dict[str, Any] = {
     "policy": "by-saml",
     "targets": ["orders-db"],
@@ -75,18 +74,26 @@ def shown(running_cloud: Any, whole_cloud: Any, tmp_path_factory: pytest.TempPat
         running.stop(name)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield found
-        found.close()
-
-
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(ignore_https_errors=True)
     yield context.new_page()
+    context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_sign_in_page_is_accessible(shown: BySaml, browser: Browser, axe: Any, scheme: Any) -> None:
+    context = browser.new_context(ignore_https_errors=True, color_scheme=scheme)
+    page = context.new_page()
+    for address in ("sign-in", "sign-in?again=1", "nothing-here"):
+        page.goto(f"{shown.url}/ui/{address}")
+        assert axe.faults(page) == []
+    page.goto(f"{shown.url}/ui/sign-in")
+    for name in ("Sign in with Microsoft", "Sign in with SAML"):
+        page.keyboard.press("Tab")
+        while page.evaluate("document.activeElement.className") == "skip":
+            page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.innerText") == name
     context.close()
 
 

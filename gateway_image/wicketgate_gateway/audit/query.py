@@ -216,8 +216,8 @@ def timeline(connection: Connection, wanted: AuditFilter, end: int, slices: int,
     if not count:
         return None
     cut = count >= most
-    begin = int(first) if cut or wanted.since is None else wanted.since
-    width = max(1, -(-(max(end, int(first) + 1) - begin) // slices))
+    begin = int(first)
+    width = max(1, -(-(max(end, begin + 1) - begin) // slices))
     bad = "sum(CASE WHEN verdict IN ('deny', 'refused') THEN 1 ELSE 0 END)"
     counted = f"SELECT (time - {begin}) / {width}, count(*), {bad} FROM ({newest}) n GROUP BY 1"  # noqa: S608 - whole numbers of ours
     counts = [(0, 0)] * slices

@@ -37,9 +37,12 @@ async def session(visit: Visit) -> Page | Response:
     return Page("session.html", {**found, "title": f"Session {name[-8:]}"})
 
 
-async def operations(visit: Visit) -> Page:
-    """The session's list alone, asked for again while it runs."""
-    return Page("session-operations.html", await _read(visit))
+async def operations(visit: Visit) -> Page | Response:
+    """The session's list alone, asked for again while it runs; once it has ended, the whole page is loaded again."""
+    found = await _read(visit)
+    if not found["live"]:
+        return Response(status_code=204, headers={"HX-Refresh": "true"})
+    return Page("session-operations.html", found)
 
 
 async def _read(visit: Visit, go: str = "") -> dict[str, Any]:

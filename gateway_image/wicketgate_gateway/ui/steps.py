@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,8 @@ MAX_BODY = 64 * 1024
 MAX_PARTS = 40
 """Parts of one operation that a page shows."""
 MAX_FINDS = 20
+CLOSING_NS = 10 * 10**9
+"""After its end a session's recording may need so long until the store knows its digest."""
 _AROUND = 60
 _TERMINAL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 """What moves a cursor or sets a colour (ECMA-48): a page shows the text."""
@@ -61,8 +64,8 @@ class Opened:
 
     @property
     def live(self) -> bool:
-        """Whether the session still runs."""
-        return self.row.ended is None and self.row.state == "live"
+        """Whether the session still runs, or has ended so lately that its recording is being closed."""
+        return running(self.row)
 
 
 @dataclass(slots=True)
@@ -165,7 +168,7 @@ class Steps:
                 connection.close()
         except FAILURES as error:
             raise _unavailable(error) from None
-        return row.ended is None and row.state == "live"
+        return running(row)
 
     def terminal(self, name: str, number: int) -> Cast:
         """What the terminal of an operation showed. Raises WicketgateError."""
@@ -174,6 +177,13 @@ class Steps:
         if made is None:
             raise WicketgateError(f"there is no operation {number} in this session", code="operation-unknown")
         return made
+
+
+def running(row: SessionRow) -> bool:
+    """Whether more of a session may come: it is live, or its recording is being closed."""
+    if row.ended is None:
+        return row.state == "live"
+    return row.closed is None and time.time_ns() - row.ended < CLOSING_NS
 
 
 class _Gathered:
@@ -298,6 +308,7 @@ class _Gathered:
             "duration": group.duration,
             "terminal": group.terminal and group.number > 0,
             "pty": group.pty,
+            "failed": any(isinstance(part, dict) and part["error"] for part in group.parts),
             "finds": group.finds,
         }
 

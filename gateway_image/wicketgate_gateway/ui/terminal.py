@@ -58,8 +58,9 @@ class Cast:
         yield json.dumps(head) + "\n"
         last = 0.0
         for at, code, text in self.events:
-            yield json.dumps([round(at - last, 6), code, text]) + "\n"
-            last = at
+            # Differences of rounded moments: many of them must not add up to another moment.
+            yield json.dumps([round(round(at, 6) - last, 6), code, text]) + "\n"
+            last = round(at, 6)
 
 
 def cast(steps: Iterable[Step], number: int) -> Cast | None:

@@ -47,6 +47,7 @@ def environment() -> Environment:
         "word": word,
         "visible": visible,
         "coloured": coloured,
+        "coded": coded,
         "duration": duration,
         "size": size,
     }
@@ -111,6 +112,14 @@ def word(state: object) -> Markup:
     return Markup('<span class="badge is-{}">{}</span>').format(
         "".join(c for c in name if c.isalpha()), _WORDS.get(name, name)
     )
+
+
+def coded(text: str) -> Markup:
+    """A text of ours, with what stands in backticks set as code."""
+    parts = visible(text).split("`")
+    if len(parts) % 2 == 0:  # one without its partner
+        return Markup("").join([visible(text)])
+    return Markup("").join(Markup("<code>{}</code>").format(part) if n % 2 else part for n, part in enumerate(parts))
 
 
 _versions: dict[str, str] = {}
