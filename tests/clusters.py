@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
@@ -139,6 +140,28 @@ class KubeRunning(Running):
         path.write_text(json.dumps(document))
         path.chmod(0o600)
         return path
+
+    def plugin_kubeconfig(self) -> Path:
+        """What `wicketgate kube login` writes for the bot: clients get their tokens from the exec credential plugin."""
+        made = self.folder / "plugin.kubeconfig"
+        client = {
+            "bot": "code-review",
+            "entra": self._entra(),
+            "audience": self.cloud.audience,
+            "workload": {"clientId": self.cloud.client("bot"), "tokenFile": self.cloud.token_file("bot")},
+            "gateway": {"host": "localhost", "port": self.ports["kubernetes"]},
+            "kubernetes": {"host": "localhost", "port": self.ports["kubernetes"], "caFile": str(self.ca_file)},
+            "targets": {TARGET: "kubernetes"},
+        }
+        (self.folder / "client.yaml").write_text(json.dumps(client))
+        subprocess.run(
+            [
+                sys.executable, "-m", "wicketgate_gateway.cli", "kube", "login", "--namespace", "shop",
+                "--config", str(self.folder / "client.yaml"), "--kubeconfig", str(made),
+            ],
+            check=True, timeout=60, capture_output=True,
+        )  # fmt: skip
+        return made
 
     def command(
         self, *arguments: str, older: bool = False, token: str | None = None, target: str = TARGET
