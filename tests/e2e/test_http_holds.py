@@ -151,6 +151,42 @@ def test_what_is_changed_after_the_approval_is_another_request(web: Any, pool: T
     assert len(sent(web, number)) == 1
 
 
+NEAR: dict[str, tuple[str, ...]] = {
+    "query order": ("-d", '{"order": 5}', "/refunds?b=2&a=1"),
+    "a parameter more": ("-d", '{"order": 5}', "/refunds?a=1&b=2&a=1"),
+    "no query": ("-d", '{"order": 5}', "/refunds"),
+    "a blank in the body": ("-d", '{"order":  5}', "/refunds?a=1&b=2"),
+    "a key more": ("-d", '{"order": 5, "order": 6}', "/refunds?a=1&b=2"),
+    "a header more": ("-H", "X-Tenant: other", "-d", '{"order": 5}', "/refunds?a=1&b=2"),
+    "another language": ("-H", "Accept-Language: de", "-d", '{"order": 5}', "/refunds?a=1&b=2"),
+    "another way to write it": ("-d", '{"order": 5}', "/refunds?a=%31&b=2"),
+    "a slash at the end": ("-d", '{"order": 5}', "/refunds/?a=1&b=2"),
+    "no type": ("-H", "Content-Type:", "-d", '{"order": 5}', "/refunds?a=1&b=2"),
+}
+
+
+def test_what_is_near_an_approved_request_is_not_it(web: Any, pool: ThreadPoolExecutor) -> None:
+    """Approved and not yet used: nothing takes it but the very request, and that once."""
+    exact = ("-H", "Content-Type: application/json", "-d", '{"order": 5}', "/refunds?a=1&b=2")
+    web.curl(*exact, "--max-time", "1.5")
+    request = pending(web, "a=1&b=2")
+    decide(web, request.handle, Choice.APPROVE)
+
+    def near(arguments: tuple[str, ...]) -> None:
+        kind = () if "Content-Type:" in arguments else ("-H", "Content-Type: application/json")
+        web.curl(*kind, *arguments, "--max-time", "2")
+
+    list(pool.map(near, NEAR.values()))
+    assert [raw for raw in web.upstream.seen if b'"order":' in raw and b"5}" in raw] == []
+    # What says nothing of what the request does may differ: it is neither shown nor sent.
+    done = web.curl("-w", "%{http_code}", "-H", "X-Request-Id: 7", "-A", "another", *exact)
+    assert done.stdout.endswith(b"200")
+    (raw,) = [raw for raw in web.upstream.seen if b'{"order": 5}' in raw]
+    assert b"X-Request-Id" not in raw
+    assert web.curl(*exact, "--max-time", "1.5").returncode == 28
+    assert len([raw for raw in web.upstream.seen if b'{"order": 5}' in raw]) == 1
+
+
 def test_a_client_that_hangs_up_runs_nothing(web: Any) -> None:
     """The claim is not taken."""
     web.curl("-H", "Content-Type: application/json", "-d", '{"order": 4}', "--max-time", "1.5", "/refunds")
