@@ -102,6 +102,12 @@ LEAKS = {
     ),
     "number": ("application/json", '{"card": 4111111111111111, "fine": "kept"}'),
     "text": ("text/plain; charset=utf-8", f"mail ann@example.com card {CARD} key {KEY} fine kept\n"),
+    "html": (
+        "text/html; charset=utf-8",
+        "<p>mail ann&#64;example.com or ann&commat;example&period;com card 4111&#32;1111&#x20;1111&#32;1111 key &#65;"
+        + KEY[1:]
+        + " &lt;fine&gt; kept</p>",
+    ),
     "form": (
         "application/x-www-form-urlencoded",
         f"mail=ann%40example.com&card={CARD.replace(' ', '+')}&key={KEY}&fine=kept",
@@ -226,6 +232,11 @@ class Upstream:
             self._send(sock, b"not gzip at all", "application/json", ("Content-Encoding: gzip",))
         elif path.startswith("/leak/"):
             self._leak(sock, path.split("/")[2], "piecewise" in target)
+        elif path == "/parts":
+            parts = (
+                b"--x\r\nContent-Range: bytes 0-9/30\r\n\r\n" + json.dumps(CUSTOMER).encode()[30:60] + b"\r\n--x--\r\n"
+            )
+            self._send(sock, parts, "multipart/byteranges; boundary=x", status="206 Partial Content")
         elif path == "/csv":
             self._send(sock, b"email\nann@example.com\n", "text/csv")
         elif path.startswith("/status/"):

@@ -243,6 +243,24 @@ def test_masked_streams_and_what_cannot_be(web: Any) -> None:
         assert b"ann@" not in body
 
 
+@pytest.mark.parametrize("target", ["masked-api", "detecting-api", "orders-api"])
+def test_parts_of_answers(web: Any, target: str) -> None:
+    """Where answers are looked into, no part is asked for, and none is taken; nor where a credential is held."""
+    status, body = code(web, "-H", "Range: bytes=0-9", "-H", "If-Range: x", "/orders/7", target=target)
+    assert (status, json.loads(body)["id"]) == (200, 7)
+    assert b"range" not in web.upstream.seen[-1].lower()
+    if target != "orders-api":
+        status, body = code(web, "/parts", target=target)
+        assert (status, json.loads(body)["code"]) == (502, "answer-unmaskable")
+
+
+def test_events_are_on_record(web: Any) -> None:
+    """As they came."""
+    assert code(web, "/events")[0] == 200
+    session = next(op.session for op in reversed(web.operations()) if op.statement == "GET /events")
+    assert web.recorded(session).count(b'"email": "ann@example.com"') == 3
+
+
 def test_what_a_target_does_wrong(web: Any) -> None:
     """Told as a problem of the target."""
     for path, wanted in (("/hang-up", "target-lost"), ("/broken", "length-ambiguous")):

@@ -10,7 +10,7 @@ import pytest
 from tests.web import CARD, KEY, LEAKS
 
 pytestmark = pytest.mark.slow
-HIDDEN = (b"ann@", b"ann%40", b"ann\\u0040", b"1111", KEY.encode(), KEY[1:].encode())
+HIDDEN = (b"ann@", b"ann%40", b"ann\\u0040", b"ann&", b"4111", b"1111", KEY.encode(), KEY[1:].encode())
 
 
 @pytest.mark.parametrize("piecewise", ["", "?piecewise"])
