@@ -1,8 +1,8 @@
 """`python -m tools.screenshots`: the pictures in docs/images, made from the running product.
 
 How this works: the end-to-end test of the pages (`tests/e2e/test_ui.py`) starts a gateway, an agent, a database, a host
-and an HTTP service, has a bot work, and walks through the pages in a real Chromium; with `WICKETGATE_SCREENSHOTS` set it
-keeps a picture of each. Those that the documentation shows are taken over with at most 128 colours, which keeps them
+and an HTTP service, has a bot work, and walks through the pages in a real Chromium; with `WICKETGATE_SCREENSHOTS` set
+it keeps a picture of each. Those that the documentation shows are taken over with at most 128 colours, which keeps them
 small.
 """
 
@@ -51,7 +51,7 @@ def take(source: Path, target: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status 0 once all that were asked for are there."""
     parser = argparse.ArgumentParser(prog="python -m tools.screenshots", description="Make the pictures of the docs.")
-    parser.add_argument("--from", dest="folder", type=Path, help="a folder with pictures, instead of a run of the tests")
+    parser.add_argument("--from", dest="folder", type=Path, help="a folder with pictures, instead of a run")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="wicketgate-shots-") as scratch:
         folder: Path = options.folder or Path(scratch)
