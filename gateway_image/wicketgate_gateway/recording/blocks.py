@@ -35,8 +35,8 @@ _ZSTD_MAGIC, _SINGLE_SEGMENT = 0xFD2FB528, 0xA0
 _RAW_BLOCK = 128 * 1024
 
 
-def stored(data: bytes) -> bytes:
-    """`data` (at most 4 GiB) as a zstd frame that compresses nothing."""
+def stored(data: bytes) -> list[bytes | memoryview]:
+    """`data` (at most 4 GiB) as a zstd frame that compresses nothing, in parts."""
     parts: list[bytes | memoryview] = [_STORED_HEAD.pack(_ZSTD_MAGIC, _SINGLE_SEGMENT, len(data))]
     view = memoryview(data)
     last = max(len(data) - 1, 0) // _RAW_BLOCK
@@ -44,7 +44,7 @@ def stored(data: bytes) -> bytes:
         piece = view[number * _RAW_BLOCK : (number + 1) * _RAW_BLOCK]
         # Three bytes: whether it is the last one, type 0 (raw), size.
         parts += ((len(piece) << 3 | (number == last)).to_bytes(3, "little"), piece)
-    return b"".join(parts)
+    return parts
 
 
 def compressor() -> Callable[[bytes], bytes]:
@@ -114,7 +114,7 @@ class BlockWriter:
         self._client_bytes += client
         self._server_bytes += server
         self._blocks += 1
-        return head + (stored(raw) if store else self._compress(raw))
+        return b"".join((head, *stored(raw))) if store else head + self._compress(raw)
 
     def end(self, end: RecordingEnd) -> bytes:
         """The end, with the totals filled in."""

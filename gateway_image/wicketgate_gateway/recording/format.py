@@ -59,7 +59,9 @@ _header_decoder = msgspec.msgpack.Decoder(FileHeader)
 
 def frame(previous: bytes, payload: bytes) -> tuple[bytes, bytes]:
     """The frame of `payload` after the frame with digest `previous`, and its digest."""
-    digest = hashlib.sha256(previous + payload).digest()
+    hashed = hashlib.sha256(previous)
+    hashed.update(payload)
+    digest = hashed.digest()
     return _HEAD.pack(len(payload), zlib.crc32(payload, zlib.crc32(digest)), digest) + payload, digest
 
 

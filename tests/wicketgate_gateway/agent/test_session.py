@@ -198,3 +198,64 @@ async def test_the_caller_giving_up_ends_the_log_in(world: Any, running: Any, ev
     with pytest.raises(asyncio.CancelledError):
         await task
     await eventually(lambda: not world.link.sessions)
+
+
+class _Line:
+    """Stream, connection and transport in one: keeps what is sent, and whether the target is read."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.writable = True
+        self.ended = False
+        self.reading = True
+        self.transport = self
+        self.on_close: Any = None
+        self.on_control: Any = None
+
+    def send(self, data: bytes) -> None:
+        self.sent.append(data)
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    async def log_in(self, _: Any) -> Any:
+        await asyncio.get_running_loop().create_future()
+
+
+async def test_bulk_in_small_pieces_is_gathered_and_short_answers_are_not(
+    eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "BREAK_SECONDS", 60.0)  # however slow the machine is
+    line: Any = _Line()
+    one = session.Session(line, opening(), line, lambda _: None)
+    one._connection = line
+    for _ in range(1000):
+        one._from_target(b"x" * 2000)
+    assert line.reading, "short answers, however many"
+    for _ in range(32):
+        one._from_target(b"x" * 8192)
+        assert line.reading
+    one._from_target(b"x" * 8192)
+    assert not line.reading
+    await eventually(lambda: line.reading)
+    one._from_target(b"x" * 65536)
+    assert line.reading, "a large piece needs no gathering"
+    one._from_target(b"x" * 8192)
+    assert not line.reading
+    line.ended = True  # by then there is nothing to read from
+    await asyncio.sleep(0.02)
+    assert not line.reading
+    line.ended, one._reading, line.reading = False, True, True
+    one._last -= 120
+    one._from_target(b"x" * 8192)
+    assert line.reading, "after a break it begins anew"
+    line.writable = False
+    one._from_target(b"x")
+    await asyncio.sleep(0.02)
+    assert not line.reading, "what the tunnel does not take is left unread until it does"
+    assert sum(map(len, line.sent)) == 1000 * 2000 + 35 * 8192 + 65536 + 1
+    for task in one._tasks:
+        task.cancel()
