@@ -30,7 +30,7 @@ POLICY: dict[str, Any] = {
         {"deny": {"sql": {"relations": ["public.secrets"]}, "because": "secrets are for people"}},
         {
             "hold": {
-                "sql": {"statements": ["write"], "relations": ["public.ui_held"]},
+                "sql": {"statements": ["write"], "relations": ["public.ui_invoices"]},
                 "approvers": {"groups": ["dba"]},
                 "wait": "60s",
             }
@@ -38,7 +38,7 @@ POLICY: dict[str, Any] = {
         # Nobody waits for these: their pages are looked at.
         {
             "hold": {
-                "sql": {"statements": ["write"], "relations": ["public.ui_shown"]},
+                "sql": {"statements": ["write"], "relations": ["public.ui_refunds"]},
                 "approvers": {"groups": ["dba"]},
                 "wait": "1s",
             }
@@ -143,8 +143,8 @@ def shown(
 ) -> Iterator[Shown]:
     """A gateway with the web UI, in the people's tenant, where its address is registered."""
     running_cloud.postgres.sql(
-        f"SET ROLE {ROLE}; CREATE TABLE ui_held(id int PRIMARY KEY, n int NOT NULL DEFAULT 0);"
-        "INSERT INTO ui_held(id) SELECT generate_series(1, 20); CREATE TABLE ui_shown(id int, n int)",
+        f"SET ROLE {ROLE}; CREATE TABLE ui_invoices(id int PRIMARY KEY, amount int NOT NULL DEFAULT 0);"
+        "INSERT INTO ui_invoices(id) SELECT generate_series(1, 20); CREATE TABLE ui_refunds(id int, amount int)",
         DATABASE,
     )
     tenant: Any = Tenant(whole_cloud, running_cloud.ca, running_cloud.postgres, running_cloud.credential)
@@ -226,7 +226,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def test_a_held_statement_is_seen_approved_and_goes_on(shown: Shown, visit: Any, pool: Any) -> None:
-    text = "UPDATE ui_held SET n = n + 1 WHERE id = 1"
+    text = "UPDATE ui_invoices SET amount = amount + 1 WHERE id = 1"
     waits = pool.submit(shown.psql, "SET wicketgate.reason = 'ticket 4711'", text)
     page = visit("Dana")
     page.get_by_text("ticket 4711").wait_for(timeout=20_000)
@@ -242,7 +242,7 @@ def test_a_held_statement_is_seen_approved_and_goes_on(shown: Shown, visit: Any,
     page.get_by_text("Dana").first.wait_for()
     result = waits.result(60)
     assert result.returncode == 0, result.stderr
-    assert shown.cloud.postgres.sql("SELECT n FROM ui_held WHERE id = 1", DATABASE).strip() == "1"
+    assert shown.cloud.postgres.sql("SELECT amount FROM ui_invoices WHERE id = 1", DATABASE).strip() == "1"
     page.locator(".standing .is-used").wait_for(timeout=20_000)
     shot(page, "approval-used")
     # The replay shows who said so, and the audit proves it.
@@ -261,7 +261,7 @@ def test_a_held_statement_is_seen_approved_and_goes_on(shown: Shown, visit: Any,
 
 
 def test_a_denial_needs_a_reason_and_reaches_the_bot(shown: Shown, visit: Any, pool: Any) -> None:
-    waits = pool.submit(shown.psql, "UPDATE ui_held SET n = 7 WHERE id = 2")
+    waits = pool.submit(shown.psql, "UPDATE ui_invoices SET amount = 7 WHERE id = 2")
     page = visit("Dana")
     page.get_by_role("link", name="id = 2").click(timeout=20_000)
     page.get_by_role("button", name="Deny").click()
@@ -276,7 +276,7 @@ def test_a_denial_needs_a_reason_and_reaches_the_bot(shown: Shown, visit: Any, p
 
 def test_what_a_bot_sends_is_never_markup(shown: Shown, visit: Any, pool: Any) -> None:
     evil = "<img src=x onerror=alert(1)></pre><script>alert(2)</script>"
-    text = f"UPDATE ui_held SET n = length('{evil}') WHERE id = 3"
+    text = f"UPDATE ui_invoices SET amount = length('{evil}') WHERE id = 3"
     waits = pool.submit(shown.psql, f"SET wicketgate.reason = '{evil}'", text)
     page = visit("Dana")
     page.on("dialog", lambda d: pytest.fail(f"a script ran: {d.message}"))
@@ -331,7 +331,7 @@ def test_sessions_replay_audit_and_policies(shown: Shown, visit: Any) -> None:
 
 
 def test_dark_and_narrow(shown: Shown, visit: Any) -> None:
-    shown.psql("SET wicketgate.reason = 'INC-4711: the importer stopped'", "UPDATE ui_shown SET n = 7 WHERE id = 4")
+    shown.psql("SET wicketgate.reason = 'INC-4711: the importer stopped'", "UPDATE ui_refunds SET amount = 7 WHERE id = 4")
     for name, options in (
         ("dark", {"color_scheme": "dark", "viewport": {"width": 1440, "height": 900}}),
         ("narrow", {"viewport": {"width": 390, "height": 844}}),
@@ -355,7 +355,7 @@ def test_dark_and_narrow(shown: Shown, visit: Any) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_are_accessible(shown: Shown, visit: Any, axe: Any, scheme: str) -> None:
     number = 5 if scheme == "light" else 6
-    shown.psql(f"UPDATE ui_shown SET n = 7 WHERE id = {number}")
+    shown.psql(f"UPDATE ui_refunds SET amount = 7 WHERE id = {number}")
     page = visit("Dana", color_scheme=scheme)
     page.get_by_role("link", name=f"id = {number}").wait_for(timeout=20_000)
     found = axe.faults(page)
@@ -472,9 +472,9 @@ def test_requests_are_listed_with_bodies(shown: Shown, visit: Any) -> None:
 def test_a_request_and_a_command_are_held(shown: Shown, visit: Any, pool: Any) -> None:
     body = '{"order": 7, "amount": 20, "to": "Ann"}'
     refund = pool.submit(shown.curl, "-H", "Content-Type: application/json", "-d", body, "/refunds")
-    touch = pool.submit(shown.ssh, "touch", "/tmp/wicketgate-ui-held", target="web-1")
+    touch = pool.submit(shown.ssh, "touch", "/tmp/wicketgate-ui-touched", target="web-1")
     page = visit("Dana")
-    for title, part in (("POST /refunds", '"amount": 20'), ("touch /tmp/wicketgate-ui-held", "touch")):
+    for title, part in (("POST /refunds", '"amount": 20'), ("touch /tmp/wicketgate-ui-touched", "touch")):
         page.goto(f"{shown.url}/ui/approvals")
         page.get_by_role("link", name=title).click(timeout=60_000)
         assert part in page.locator("section pre.code").all_inner_texts()[-1 if "POST" in title else 0]

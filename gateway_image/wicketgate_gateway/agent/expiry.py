@@ -69,5 +69,6 @@ def _of_token(data: bytes) -> list[int]:
     except (ValueError, binascii.Error):
         return []
     ends = payload.get("exp") if isinstance(payload, dict) else None
-    good = isinstance(ends, int | float) and not isinstance(ends, bool) and 0 < ends < 1e11
-    return [int(ends)] if good else []
+    if isinstance(ends, bool) or not isinstance(ends, int | float) or not 0 < ends < 1e11:
+        return []
+    return [int(ends)]

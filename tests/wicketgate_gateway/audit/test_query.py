@@ -199,3 +199,23 @@ def test_sessions_that_were_running_agree_with_looking_at_all(
                     and (row.started.time >= since or row.ended is None or row.ended >= since)
                 ]
                 assert found == ran[-limit:], (since, bot, limit)
+
+
+def test_a_timeline_counts_what_matches(filled: Connection) -> None:
+    wanted = AuditFilter(bot="ann", limit=1)
+    found = query.timeline(filled, wanted, 12_000_000_000, 10)
+    everything = query.events(filled, AuditFilter(bot="ann", limit=1000))
+    assert found is not None
+    assert not found.cut
+    assert found.begin == everything[0].time
+    assert sum(all_ for all_, _ in found.counts) == len(everything)
+    assert sum(bad for _, bad in found.counts) == sum(row.verdict in ("deny", "refused") for row in everything) > 0
+    for row in everything:
+        assert found.counts[(row.time - found.begin) // found.width][0] > 0
+    cut = query.timeline(filled, AuditFilter(), 12_000_000_000, 4, most=7)
+    assert cut is not None
+    assert (cut.cut, sum(all_ for all_, _ in cut.counts)) == (True, 7)
+    assert query.timeline(filled, AuditFilter(bot="nobody"), 1, 10) is None
+    one = query.timeline(filled, AuditFilter(kinds=("policy-loaded",)), 0, 10)
+    assert one is not None
+    assert one.counts[0] == (1, 0)

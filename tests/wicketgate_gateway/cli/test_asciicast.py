@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+
+from wicketgate_gateway.cli.asciicast import Asciicast
+from wicketgate_gateway.recording.replay import Output, Resized
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -44,3 +48,11 @@ def test_ndjson_has_all_rows(wicketgate: Run, tmp_path: Path) -> None:
     result = next(step for step in steps if step["step"] == "result")
     assert len(result["rows"]) == result["row_count"] == 30
     assert steps[-1]["whole"] is True
+
+
+def test_a_terminal_is_written_as_it_was() -> None:
+    file = io.StringIO()
+    cast = Asciicast(file, idle=2.0, since=0)
+    cast.step(Resized(10**9, "", 1, 90, 20), 0)
+    cast.step(Output(1, 2 * 10**9, "stdout", b"a\r\nb\n", pty=True), 0)
+    assert [json.loads(line) for line in file.getvalue().splitlines()] == [[1.0, "r", "90x20"], [1.0, "o", "a\r\nb\n"]]

@@ -7,7 +7,7 @@ from typing import Any
 
 from wicketgate_gateway.audit.events import Operation
 from wicketgate_gateway.recording.blocks import CLIENT, SERVER, Record
-from wicketgate_gateway.recording.replay import Answered, Asked, Note, Output
+from wicketgate_gateway.recording.replay import Answered, Asked, Note, Output, Resized
 from wicketgate_gateway.recording.ssh_replay import SshConversation
 from wicketgate_gateway.session.ssh import RECORD_HEAD
 from wicketgate_gateway.wire.ssh import channel as frames
@@ -85,3 +85,15 @@ def test_what_cannot_be_read_is_told() -> None:
     conversation = SshConversation(list)
     (step,) = conversation.feed(Record(1, SERVER, piece(1, b"\xff\xff\xff\xff\xff")))
     assert isinstance(step, Note)
+
+
+def test_sizes_of_a_terminal() -> None:
+    conversation = SshConversation(list)
+    data = piece(1, begun(kind="shell", pty=True, size=[90, 20, 0, 0])) + piece(1, frames.window(120, 40))
+    _, first, second = conversation.feed(Record(1, CLIENT, data))
+    assert isinstance(first, Resized)
+    assert isinstance(second, Resized)
+    assert [(s.number, s.columns, s.rows) for s in (first, second)] == [(1, 90, 20), (1, 120, 40)]
+    assert second.text == "the terminal is 120 by 40"
+    (only,) = SshConversation(list).feed(Record(1, CLIENT, piece(1, begun(kind="exec", command="ls", size=[1, 1]))))
+    assert isinstance(only, Asked)

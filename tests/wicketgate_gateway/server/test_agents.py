@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from wicketgate.testing.certs import CertificateAuthority, client_context
-from wicketgate_gateway.audit.events import AgentConnected, AgentDisconnected, AgentRefused
+from wicketgate_gateway.audit.events import AgentConnected, AgentCredentials, AgentDisconnected, AgentRefused
 from wicketgate_gateway.contract.catalogue import Catalogue
 from wicketgate_gateway.contract.gateway import GatewayConfig
 from wicketgate_gateway.contract.identity import Principal, PrincipalKind
@@ -334,6 +334,25 @@ async def test_a_fault_in_checking_lets_nobody_in(gate: Gate, eventually: Eventu
     agent.hello()
     await eventually(lambda: agent.lost)
     assert gate.registry.connected() == {}
+
+
+async def test_an_agent_tells_its_version_and_when_credentials_end(gate: Gate, eventually: Eventually) -> None:
+    agent = await gate.dial()
+
+    def hello(expires: dict[str, int]) -> None:
+        targets = ["orders-db", "foreign"]
+        told = Hello(agent="eu-west", token="eu-west", targets=targets, software="1.2.3+x <b>\n" * 9, expires=expires)
+        agent.mux.send_message(told)
+
+    hello({"orders-db": 5, "foreign": 6, "unheard-of": 7})
+    await eventually(lambda: gate.registry.connected())
+    (event,) = gate.of(AgentConnected)
+    assert event.version == "1.2.3+xb1.2.3+xb1.2.3+xb1.2.3+x"[: len(event.version)]
+    assert len(event.version) <= 40
+    await eventually(lambda: gate.of(AgentCredentials))
+    hello({"orders-db": 1 << 60})  # no time at all
+    await eventually(lambda: len(gate.of(AgentCredentials)) == 2)
+    assert [event.expires for event in gate.of(AgentCredentials)] == [{"orders-db": 5}, {}]
 
 
 async def test_without_a_record_no_tunnel(gate: Gate, eventually: Eventually) -> None:

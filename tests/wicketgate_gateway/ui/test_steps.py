@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def test_a_result_and_an_error() -> None:
     assert "division" in failed["all"]
 
 
-def gathered(given: list[Step], protocol: str = "ssh", text: str = "", page: int = 0, go: str = "") -> dict[str, Any]:
+def gathered(given: Sequence[Step], protocol: str = "ssh", text: str = "", page: int = 0, go: str = "") -> dict[str, Any]:
     found = steps._Gathered(0, protocol, text, page, go)
     for step in given:
         found.take(step)
