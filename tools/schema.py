@@ -1,4 +1,4 @@
-"""`python -m tools.schema`: writes the schemas of policy and stack files from the models; a test says what is stale.
+"""`python -m tools.schema`: writes the schemas of policy files, stack files and components; a test says what is stale.
 
 Editors complete and check policy files by it. `wicketgate policy check` remains the judge: conditions and patterns are
 beyond a schema.
@@ -6,6 +6,7 @@ beyond a schema.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ from wicketgate_gateway.contract.policy import Policy
 
 TARGET = Path(__file__).resolve().parents[1] / "policies" / "schema" / "policy.schema.json"
 STACK_TARGET = Path(__file__).resolve().parents[1] / "stacks" / "schema" / "stack.schema.json"
+PLUGIN = Path(__file__).resolve().parents[1] / "components" / "__main__.py"
+PLUGIN_TARGET = PLUGIN.with_name("schema.json")
 _CLASS = "#/$defs/StatementClass"
 
 
@@ -60,6 +63,28 @@ def render_stack() -> str:
     return json.dumps(schema, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
+def render_plugin() -> str:
+    """The components' schema as Pulumi infers it: what programs in other languages are generated from."""
+    from pulumi.provider.experimental.component import ComponentProvider
+
+    spec = importlib.util.spec_from_file_location("wicketgate_plugin", PLUGIN)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(PLUGIN)
+    plugin = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(plugin)
+    inferred = ComponentProvider(plugin.COMPONENTS, plugin.NAME, None, plugin.VERSION).schema
+    return json.dumps(_tidied(json.loads(inferred or "")), indent=2, ensure_ascii=False) + "\n"
+
+
+def _tidied(value: Any) -> Any:
+    # Docstrings come with the indentation of their source.
+    if isinstance(value, dict):
+        return {key: _tidied(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_tidied(inner) for inner in value]
+    return "\n".join(line.strip() for line in value.splitlines()) if isinstance(value, str) else value
+
+
 def _keys(inner: dict[str, Any]) -> list[str]:
     return sorted(f"wicketgate:{name}" for name in inner["properties"])
 
@@ -95,7 +120,7 @@ def _lists_texts(shape: dict[str, Any]) -> bool:
 
 def main() -> None:
     """Write it, or with `--check` say whether what is there is current."""
-    made = {TARGET: render(), STACK_TARGET: render_stack()}
+    made = {TARGET: render(), STACK_TARGET: render_stack(), PLUGIN_TARGET: render_plugin()}
     if sys.argv[1:] == ["--check"]:
         stale = [p.name for p, text in made.items() if not p.is_file() or p.read_text("utf-8") != text]
         sys.exit(f"stale: {', '.join(stale)}" if stale else None)

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from tools.engine import build, pins
 from tools.provide import provide
 from tools.quickstart import layout as layouts
 from tools.quickstart import pulumi, services
@@ -137,6 +139,21 @@ def wicketgate(*arguments: str) -> tuple[list[dict[str, Any]], int]:
     return [json.loads(line) for line in done.stdout.splitlines()], done.returncode
 
 
+PIPELINES = ROOT / "stacks" / "pipelines"
+PRELUDE = """\
+set -euo pipefail
+uv() { if [ "$1" = run ]; then shift; "$@"; fi; }  # what `uv sync` would install is there
+"""
+
+
+def scripts(kind: str, job: str) -> list[str]:
+    """The commands of a pipeline's job, as they stand; without the one that talks to the forge."""
+    data = yaml.safe_load((PIPELINES / f"{kind}.yaml").read_text())
+    if kind == "gitlab":
+        return data[job]["script"]
+    return [step["run"] for step in data["jobs"][job]["steps"] if "run" in step and step["name"] != "Comment"]
+
+
 def changed(done: dict[str, set[str]]) -> set[str]:
     return set().union(*(names for what, names in done.items() if what != "same"))
 
@@ -211,6 +228,49 @@ def test_the_life_of_a_stack(stack: Stack) -> None:
     stack.run("destroy", "--yes", "--skip-preview", "--stack", STACK, "--config-file", str(stack.file))
     assert stack.directory() == {"applications": [], "servicePrincipals": [], "groups": []}
     assert list(stack.layout.rendered.rglob("*.yaml")) == []
+
+
+@pytest.mark.parametrize("kind", ["github", "gitlab"])
+def test_a_pipeline_does_what_it_says(stack: Stack, kind: str, tmp_path: Path) -> None:
+    """Its commands in a copy of the project, as a runner would run them: a reviewer reads who gains what; then `up`."""
+    project = tmp_path / "checkout"
+    shutil.copytree(ROOT / "stacks", project / "stacks", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "policies", project / "policies")
+    settings = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())
+    # This environment as it is, and no install into it.
+    settings["runtime"]["options"] = {"virtualenv": str(Path(sys.executable).parents[1])}
+    for plugin in settings["plugins"]["providers"]:
+        plugin["path"] = str(ROOT / plugin["path"])
+    (project / "Pulumi.yaml").write_text(yaml.safe_dump(settings))
+    path = [Path(sys.executable).parent, Path(stack.command).parent, stack.env.get("PATH", os.environ["PATH"])]
+    env = {**os.environ, **stack.env, "STACK": STACK, "PATH": os.pathsep.join(map(str, path))}
+
+    def run(job: str) -> None:
+        for script in scripts(kind, job):
+            done = subprocess.run(
+                ["bash", "-c", PRELUDE + script], cwd=project, env=env, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, script + done.stdout + done.stderr
+
+    run("preview")
+    comment = (project / "comment.md").read_text()
+    assert "code-review" in comment
+    assert "| " in comment, "a table"
+    run("up")
+    assert "wicketgate-bot-code-review" in stack.directory()["applications"]
+    stack.run("destroy", "--yes", "--skip-preview", "--stack", STACK, "--config-file", str(stack.file))
+    assert stack.directory() == {"applications": [], "servicePrincipals": [], "groups": []}
+
+
+def test_the_github_pipeline_has_no_mistakes() -> None:
+    linter = build.build(pins.ACTIONLINT, lambda _: None)
+    done = subprocess.run(
+        [linter, "-no-color", PIPELINES / "github.yaml"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    wrong = (PIPELINES / "github.yaml").read_text().replace("github.event_name", "github.event_nam")
+    done = subprocess.run([linter, "-"], input=wrong, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0, "a mistake is found"
 
 
 def test_a_wrong_line_is_named(stack: Stack) -> None:

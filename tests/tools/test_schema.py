@@ -71,3 +71,23 @@ def test_no_term_may_be_left_blank_but_the_mask_method_null():
     for definition in (DATA, *DEFINITIONS.values()):
         for key, field in definition.get("properties", {}).items():
             assert ({"type": "null"} in field.get("anyOf", [])) is (key == "with")
+
+
+def test_the_components_schema_is_current():
+    assert schema.PLUGIN_TARGET.read_text("utf-8") == schema.render_plugin(), "run `python -m tools.schema`"
+
+
+def test_every_input_and_output_of_the_components_is_described():
+    components = json.loads(schema.render_plugin())
+    assert len(components["resources"]) == 5
+    for name, resource in components["resources"].items():
+        assert resource["description"], name
+        for kind in ("inputProperties", "properties"):
+            for key, field in resource[kind].items():
+                assert field.get("description"), f"{name}.{key}"
+    for name, definition in components["types"].items():
+        assert definition["description"], name
+        for key, field in definition.get("properties", {}).items():
+            assert field.get("description"), f"{name}.{key}"
+        for value in definition.get("enum", []):
+            assert value["value"]

@@ -54,6 +54,29 @@ CLI: Final = Family(
     expected_seconds=210,
 )
 
+YAML_HOST: Final = Family(
+    name="yaml",
+    title="the Pulumi host of YAML programs",
+    folder=ROOT / "tools/engine/yaml",
+    sources=("go.mod", "go.sum"),
+    target="github.com/pulumi/pulumi-yaml/cmd/pulumi-language-yaml",
+    binary="pulumi-language-yaml",
+    ldflags="-s -w",
+    expected_seconds=120,
+)
+"""What tests run a YAML program with; the official CLI brings its own."""
+
+ACTIONLINT: Final = Family(
+    name="actionlint",
+    title="actionlint, which checks the GitHub pipeline",
+    folder=ROOT / "tools/engine/actionlint",
+    sources=("go.mod", "go.sum"),
+    target="github.com/rhysd/actionlint/cmd/actionlint",
+    binary="actionlint",
+    ldflags="-s -w",
+    expected_seconds=30,
+)
+
 KUBERNETES_MODULE: Final = "github.com/pulumi/pulumi-kubernetes/provider/v4"
 
 KUBERNETES_PLUGIN: Final = Family(

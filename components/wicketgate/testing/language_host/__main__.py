@@ -21,6 +21,9 @@ def main(arguments: list[str]) -> None:
         parser.add_argument(flag, dest="tracing", default="")
     for flag in ("--logtostderr", "-logtostderr", "--logflow", "-logflow"):
         parser.add_argument(flag, dest="ignored", action="store_true")
+    # Engines from before the handshake said by flags what `Run` says today; hosts of other languages still do.
+    for flag in ("-root", "-binary", "-options", "-buildTarget"):
+        parser.add_argument(flag, dest="ignored_text")
     parser.add_argument("-v", "--v", dest="verbose", default="")
     parser.add_argument("engine", nargs="?", default="")
     host = LanguageHost(parser.parse_args(arguments).engine)

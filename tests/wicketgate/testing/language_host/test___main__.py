@@ -15,7 +15,7 @@ from wicketgate.provider.values import encode
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ends_quietly_and_takes_its_children_along(tmp_path: Path, number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "wicketgate.testing.language_host", "--logflow", "-v=9", "127.0.0.1:9"]
+    command = [sys.executable, "-m", "wicketgate.testing.language_host", "--logflow", "-v=9", "-root=/", "127.0.0.1:9"]
     host = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert host.stdout is not None
