@@ -56,7 +56,7 @@ WORDS = (
     b"Content-Type: application/json\r\n", b"Content-Type: application/apply-patch+yaml\r\n",
     b"Content-Type: application/json-patch+json\r\n", b"Content-Type: application/merge-patch+json\r\n",
     b"Content-Length: 2\r\n", b"Authorization: Bearer a~YQ\r\n", b'{"metadata":{"name":"x"}}', b'"spec":', b"\\u0000",
-    b"\x82\x85\0\0\0\0", b"\x02\x85\0\0\0\0", b"\x80\x03\0\1", b"\xff\0",
+    b"\x82\x85\0\0\0\0", b"\x02\x85\0\0\0\0", b"\x81\x85\0\0\0\0", b"\x80\x03\0\1", b"\xff\0",
 )  # fmt: skip
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "get", "OPTIONS", "CONNECT", "TRACE")
 _PARTS = (

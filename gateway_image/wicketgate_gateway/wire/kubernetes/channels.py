@@ -111,7 +111,8 @@ class WebSocketChannels:
     def feed(self, data: bytes) -> list[Event]:
         """See `Channels`."""
         found: list[Event] = []
-        for message in _messages(self._socket, data):
+        # The official client for Python sends what is `str` as text; the API server heeds the bytes alone.
+        for message in _messages(self._socket, data, text=True):
             if message is None:
                 found.append(Over())
                 continue
@@ -283,7 +284,7 @@ def _socket(*, client: bool) -> WebSocket:
     return WebSocket(Side.CLIENT if client else Side.SERVER, state=OPEN, max_size=MAX_MESSAGE)
 
 
-def _messages(socket: WebSocket, data: bytes) -> list[bytes | None]:
+def _messages(socket: WebSocket, data: bytes, *, text: bool = False) -> list[bytes | None]:
     """The messages in what came, fragments put together; None for the connection's end."""
     found: list[bytes | None] = []
     if not data:
@@ -293,11 +294,11 @@ def _messages(socket: WebSocket, data: bytes) -> list[bytes | None]:
     parts: list[bytes] = socket.__dict__.setdefault("parts", [])
     for event in socket.events_received():
         assert isinstance(event, Frame)
-        if event.opcode is Opcode.TEXT:
+        if event.opcode is Opcode.TEXT and not text:
             raise ChannelError("a text message, where only binary ones are spoken")
         if event.opcode is Opcode.CLOSE:
             found.append(None)
-        elif event.opcode in (Opcode.BINARY, Opcode.CONT):
+        elif event.opcode in (Opcode.BINARY, Opcode.TEXT, Opcode.CONT):
             parts.append(bytes(event.data))
             if sum(map(len, parts)) > MAX_MESSAGE:
                 raise ChannelError("a message is too long")

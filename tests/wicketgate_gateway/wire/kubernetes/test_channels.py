@@ -57,12 +57,21 @@ def test_odd_messages(message: bytes) -> None:
         WebSocketChannels("base64.channel.k8s.io")
 
 
-def test_text_and_unmasked_frames_are_refused() -> None:
-    """As RFC 6455 has it."""
+@pytest.mark.parametrize("protocol", [V4, V5])
+def test_text_frames_are_bytes_like_any_other(protocol: str) -> None:
+    """The official client for Python sends its input in them; UTF-8 is not asked for, as by the API server."""
+    tunnel = Tunnel(client=True)
+    tunnel._socket.send_text(b"\0ls\xff", fin=False)
+    tunnel._socket.send_continuation(b"\n", fin=True)
+    assert WebSocketChannels(protocol).feed(tunnel.out()) == [Sent(Channel.STDIN, b"ls\xff\n")]
+
+
+def test_text_in_a_tunnel_and_unmasked_frames_are_refused() -> None:
+    """As RFC 6455 has it, and port-forward's clients."""
     tunnel = Tunnel(client=True)
     tunnel._socket.send_text(b"x")
     with pytest.raises(ChannelError):
-        WebSocketChannels(V5).feed(tunnel.out())
+        Tunnel().feed(tunnel.out())
     with pytest.raises(ChannelError):
         WebSocketChannels(V5).feed(b"\x82\x01\x00")
 
