@@ -68,6 +68,8 @@ class GatewayIdentityArgs(TypedDict):
     """Object id of the identity that runs `pulumi up`; stays an owner, else it could not change what it made."""
     credentials: NotRequired[list[FederatedCredentialArgs]]
     """How the gateway's process proves who it is when it asks Graph for groups."""
+    adopt: NotRequired[AdoptApplicationArgs]
+    """The registration that it is, if it exists already; it gets the roles, claims and addresses that it needs."""
     read_directory: NotRequired[bool]
     """Grant `Application.Read.All` on Microsoft Graph, which resolving groups needs; true if left out. Where another
     team grants it, say false."""

@@ -75,6 +75,8 @@ class Gateway(model.Model):
     """An object store for closed recordings."""
     deploy: Deploy
     """Where and how gateway and agents run."""
+    adopt: AdoptApplication | None = None
+    """The registration that it is, if it exists already."""
 
 
 class Agent(model.Model):
@@ -275,25 +277,27 @@ def _adopted(config: StackConfig, document: yaml.Document) -> list[Problem]:
     """What is said to be there already, and cannot be."""
     found: list[Problem] = []
     seen: dict[str, str] = {}
-    for section, items in (("agents", config.agents), ("bots", config.bots)):
-        for name, item in items.items():
-            for i, credential in enumerate(item.credentials):
-                if credential.adopt is not None and item.adopt is None:
-                    where = document.where((section, name, "credentials", i, "adopt"))
-                    what = "a credential can be adopted only with its application"
-                    found.append(Problem(what, f"say `{section}.{name}.adopt`", where))
-            if item.adopt is None:
-                continue
-            where = document.where((section, name, "adopt"))
-            if other := seen.get(item.adopt.application):
-                found.append(Problem(f"`{other}` has adopted this application", "each needs one of its own", where))
-            seen[item.adopt.application] = name
-            mine = item.groups if isinstance(item, Bot) else []
-            for group in item.adopt.groups:
-                adopted = group in config.groups and config.groups[group].adopt is not None
-                if group not in mine or not adopted:
-                    what = f"`{group}` is no adopted group of `{name}`"
-                    found.append(Problem(what, "name only groups that both have `adopt` and are in `groups`", where))
+    workloads: list[tuple[tuple[str, ...], str, Gateway | Agent | Bot]] = [(("gateway",), "gateway", config.gateway)]
+    workloads += [(("agents", name), name, agent) for name, agent in config.agents.items()]
+    workloads += [(("bots", name), name, bot) for name, bot in config.bots.items()]
+    for path, name, item in workloads:
+        for i, credential in enumerate(item.credentials):
+            if credential.adopt is not None and item.adopt is None:
+                where = document.where((*path, "credentials", i, "adopt"))
+                what = "a credential can be adopted only with its application"
+                found.append(Problem(what, f"say `{'.'.join(path)}.adopt`", where))
+        if item.adopt is None:
+            continue
+        where = document.where((*path, "adopt"))
+        if other := seen.get(item.adopt.application):
+            found.append(Problem(f"`{other}` has adopted this application", "each needs one of its own", where))
+        seen[item.adopt.application] = name
+        mine = item.groups if isinstance(item, Bot) else []
+        for group in item.adopt.groups:
+            adopted = group in config.groups and config.groups[group].adopt is not None
+            if group not in mine or not adopted:
+                what = f"`{group}` is no adopted group of `{name}`"
+                found.append(Problem(what, "name only groups that both have `adopt` and are in `groups`", where))
     return found
 
 

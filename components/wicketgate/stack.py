@@ -9,7 +9,7 @@ import pulumi
 import pulumi_azuread as azuread
 
 from wicketgate import config as stack_config
-from wicketgate.args import AgentIdentityArgs, BotArgs, BotGroupArgs
+from wicketgate.args import AgentIdentityArgs, BotArgs, BotGroupArgs, GatewayIdentityArgs
 from wicketgate.config import PeopleGroup, StackConfig
 from wicketgate.deploy.compose import ComposeDeployment
 from wicketgate.deploy.inputs import DeploymentArgs
@@ -68,22 +68,22 @@ def access_stack(config: StackConfig, root: Path, client: Any) -> AccessStack:
     _warn(config)
     deployer: str = client.object_id
     approvers = _group_ids(config.approvers)
-    gateway = GatewayIdentity(
-        "gateway",
-        {
-            "display_name": f"{config.prefix}-{config.gateway.name}",
-            "deployer_object_id": deployer,
-            "credentials": [c.resolve() for c in config.gateway.credentials],
-            "read_directory": config.gateway.read_directory,
-            "people": config.gateway.api_port is not None,
-            "sign_in_redirects": _redirects(config, "/ui/signed-in"),
-            "saml_replies": _saml_replies(config),
-            "read_people": config.gateway.read_people,
-            "approver_group_ids": approvers,
-            "auditor_group_ids": _group_ids(config.auditors),
-            "administrator_group_ids": _group_ids(config.administrators),
-        },
-    )
+    gateway_args: GatewayIdentityArgs = {
+        "display_name": f"{config.prefix}-{config.gateway.name}",
+        "deployer_object_id": deployer,
+        "credentials": [c.resolve() for c in config.gateway.credentials],
+        "read_directory": config.gateway.read_directory,
+        "people": config.gateway.api_port is not None,
+        "sign_in_redirects": _redirects(config, "/ui/signed-in"),
+        "saml_replies": _saml_replies(config),
+        "read_people": config.gateway.read_people,
+        "approver_group_ids": approvers,
+        "auditor_group_ids": _group_ids(config.auditors),
+        "administrator_group_ids": _group_ids(config.administrators),
+    }
+    if config.gateway.adopt is not None:
+        gateway_args["adopt"] = adoption.application_args(config.gateway.adopt, {})
+    gateway = GatewayIdentity("gateway", gateway_args)
     agents = {name: _agent(config, name, deployer, gateway) for name in sorted(config.agents)}
     groups = {name: _group(config, name, deployer) for name in sorted(config.groups)}
     bots = {name: _bot(config, name, deployer, gateway, groups) for name in sorted(config.bots)}

@@ -1,7 +1,7 @@
 """Taking what exists in Entra into a stack: Pulumi imports that change nothing and that a destroy leaves alone.
 
-How this works: the engine imports a resource only if the program says of it what Entra says; so everything that the
-stack does not need to rule is ignored (`ignore_changes`), and what it needs it adds by resources of its own: federated
+How this works: after an import the engine makes the resource what the program says of it; so everything that the stack
+does not need to rule is ignored (`ignore_changes`), and what it needs it adds by resources of its own: federated
 credentials, the role on the gateway, memberships. What was there before the stack outlives it: adopted resources are
 retained when the stack lets go of them (`retain_on_delete`), unless `deleteWithStack` is said. They are not protected:
 `protect` would stop every `destroy`, and the removal of one bot's lines, until somebody edits the state.
@@ -82,6 +82,9 @@ GROUP = (
     "writebackEnabled",
 )
 """Without `members` and `owners`: the stack says nothing of them, so the provider leaves them as they are."""
+GATEWAY_APPLICATION = tuple(name for name in APPLICATION if name not in ("api", "appRoles", "optionalClaims", "web"))
+GATEWAY_PRINCIPAL = tuple(name for name in PRINCIPAL if name != "appRoleAssignmentRequired")
+"""Of the gateway's registration the stack does rule roles, token version, claims, addresses, and who gets tokens."""
 CREDENTIAL = ("description", "displayName")
 
 

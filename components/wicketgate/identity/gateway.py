@@ -4,7 +4,7 @@ import pulumi
 import pulumi_azuread as azuread
 
 from wicketgate.args import GatewayIdentityArgs
-from wicketgate.identity import people, roles, saml
+from wicketgate.identity import adoption, people, roles, saml
 from wicketgate.identity.credentials import federate
 from wicketgate_gateway.contract.gateway import ADMIN_ROLE, AGENT_ROLE, APPROVER_ROLE, AUDITOR_ROLE, BOT_ROLE
 
@@ -46,6 +46,7 @@ class GatewayIdentity(pulumi.ComponentResource):
             _role(APPROVER_ROLE, "Approve or deny held operations.", "User"),
             _role(ADMIN_ROLE, "End sessions and administer the gateway.", "User"),
         ]
+        adopt = args.get("adopt")
         application = azuread.Application(
             f"{name}-application",
             display_name=args["display_name"],
@@ -67,16 +68,26 @@ class GatewayIdentity(pulumi.ComponentResource):
             ),
             web=people.web(args),
             app_roles=app_roles,
-            opts=child,
+            opts=adoption.options(
+                self,
+                f"/applications/{adopt['application_object_id']}" if adopt else None,
+                adoption.GATEWAY_APPLICATION,
+                retained=adoption.retained(adopt),
+            ),
         )
         principal = azuread.ServicePrincipal(
             f"{name}-principal",
             client_id=application.client_id,
             app_role_assignment_required=True,
             owners=[args["deployer_object_id"]],
-            opts=child,
+            opts=adoption.options(
+                self,
+                f"/servicePrincipals/{adopt['principal_object_id']}" if adopt else None,
+                adoption.GATEWAY_PRINCIPAL,
+                retained=adoption.retained(adopt),
+            ),
         )
-        federate(name, application, args.get("credentials", []), self)
+        federate(name, application, args.get("credentials", []), self, adopt)
         if args.get("read_directory", True):
             graph = azuread.get_service_principal_output(
                 client_id=roles.GRAPH_CLIENT_ID, opts=pulumi.InvokeOutputOptions(parent=self)

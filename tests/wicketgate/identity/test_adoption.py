@@ -11,10 +11,11 @@ import pytest
 from wicketgate import config
 from wicketgate.identity import adoption
 from wicketgate.identity.bot import Bot
+from wicketgate.identity.gateway import GatewayIdentity
 from wicketgate.identity.group import BotGroup
 from wicketgate_gateway.contract.errors import DocumentError
 
-APP, PRINCIPAL, GROUP, CREDENTIAL = (f"{n}0000000-0000-4000-8000-000000000000" for n in range(1, 5))
+APP, PRINCIPAL, GROUP, CREDENTIAL, GATE = (f"{n}0000000-0000-4000-8000-000000000000" for n in range(1, 6))
 GITHUB: dict[str, Any] = {
     "kind": "github",
     "issuer": "https://token.actions.githubusercontent.com",
@@ -62,6 +63,19 @@ def test_what_is_there_is_imported_and_the_rest_is_made(under_mocks: Callable[..
     # Whether it is enabled is the stack's to say: that is how bots end.
     assert "accountEnabled" not in by_name["bot-b-principal"].ignoreChanges
     assert "bot-b-in-new" in by_name
+
+
+def test_the_gateways_registration_keeps_its_name_and_gets_its_roles(under_mocks: Callable[..., Any]) -> None:
+    adopt: Any = {"application_object_id": APP, "principal_object_id": PRINCIPAL}
+    args: Any = {"display_name": "g", "deployer_object_id": "d", "adopt": adopt}
+    made = under_mocks(lambda: GatewayIdentity("gateway", args))
+    by_name = {r.name: r for r in made.requests}
+    application, principal = by_name["gateway-application"], by_name["gateway-principal"]
+    assert (application.importId, principal.importId) == (f"/applications/{APP}", f"/servicePrincipals/{PRINCIPAL}")
+    assert "displayName" in application.ignoreChanges
+    assert not {"api", "appRoles", "optionalClaims", "web"} & set(application.ignoreChanges)
+    assert "appRoleAssignmentRequired" not in principal.ignoreChanges
+    assert application.retainOnDelete
 
 
 def test_deletion_can_be_asked_for(under_mocks: Callable[..., Any]) -> None:
@@ -124,6 +138,7 @@ def test_an_application_open_to_others_is_refused(monkeypatch: pytest.MonkeyPatc
 SETTINGS: dict[str, Any] = {
     "gateway": {
         "host": "h",
+        "adopt": {"application": GATE},
         "deploy": {
             "kind": "local",
             **dict.fromkeys(("folder", "certificateFile", "keyFile", "caFile", "tokenFolder", "secretFolder"), "f"),
@@ -152,6 +167,7 @@ def test_adopting_is_a_setting() -> None:
     ("bots", "said"),
     [
         ({"b": {"adopt": {"application": APP, "groups": ["new"]}}}, "`new` is no adopted group of `b`"),
+        ({"b": {"adopt": {"application": GATE}}}, "`gateway` has adopted this"),
         ({"b": {"adopt": {"application": APP}}, "c": {"adopt": {"application": APP}}}, "`b` has adopted this"),
         (
             {"b": {"credentials": [{"github": {"repository": "a/b", "branch": "c"}, "adopt": CREDENTIAL}]}},

@@ -113,7 +113,7 @@ def _addresses(found: Found, report: Report) -> None:
         return
     for part, expected in (("web", wanted.web), ("publicClient", wanted.public)):
         there = set((application.get(part) or {}).get("redirectUris") or [])
-        for address in sorted(there - set(expected)) if not wanted.adopted else ():
+        for address in sorted(there - set(expected)) if wanted.kind == "gateway" or not wanted.adopted else ():
             report.problem(
                 "redirect-unexpected", wanted.about, f"answers of sign-ins may go to `{address}`; the stack says no", UP
             )

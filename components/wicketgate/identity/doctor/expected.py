@@ -106,6 +106,7 @@ def expected(config: StackConfig) -> Expected:
             platforms=tuple(gateway.credentials),
             graph_roles=tuple(graph_roles),
             web=(f"{address}/ui/signed-in",) if address else (),
+            client_id=gateway.adopt.application if gateway.adopt else None,
         )
     ]
     if address:
