@@ -9,6 +9,7 @@ import pytest
 from wicketgate_gateway.audit import query
 from wicketgate_gateway.cli.state import Place, gateway_runs
 from wicketgate_gateway.contract.errors import DocumentError, WicketgateError
+from wicketgate_gateway.recording.journal import Journal
 from wicketgate_gateway.store import sqlite
 
 CONFIG = """\
@@ -76,3 +77,10 @@ def test_whether_a_gateway_runs(
     seen: list[bool] = []
     live(lambda folder, end: seen.append(gateway_runs(folder)))
     assert seen == [True]
+
+
+def test_a_gateway_runs_if_a_worker_of_it_does(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "workers" / "1" / "journal")
+    assert gateway_runs(tmp_path)
+    journal.close()
+    assert not gateway_runs(tmp_path)

@@ -50,6 +50,18 @@ def test_limits_have_safe_defaults():
     assert limits.statement_bytes == 1024 * 1024
 
 
+def test_several_workers_need_a_store_that_they_can_share():
+    store = "audit: {store: {urlFile: /secrets/url}}\n"
+    for count in (0, 2, 64):
+        text = f"{GATEWAY}limits: {{workers: {count}}}\n"
+        assert model.validate(GatewayConfig, yaml.parse(text + store, "g")).limits.workers == count
+        with pytest.raises(DocumentError, match=r"audit\.store\.urlFile"):
+            model.validate(GatewayConfig, yaml.parse(text, "g"))
+    for count in (-1, 65):
+        with pytest.raises(DocumentError, match="workers"):
+            model.validate(GatewayConfig, yaml.parse(f"{GATEWAY}limits: {{workers: {count}}}\n{store}", "g"))
+
+
 @pytest.mark.parametrize(
     ("text", "kind", "says"),
     [

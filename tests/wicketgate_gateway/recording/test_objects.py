@@ -122,6 +122,18 @@ def test_at_hand(tmp_path: Path) -> None:
         assert place == recordings
 
 
+def test_at_hand_of_a_worker(tmp_path: Path) -> None:
+    recordings, one = tmp_path / "recordings", tmp_path / "workers" / "1" / "recordings"
+    session, folder = make(one, b"one")
+    with at_hand(recordings, session) as place:
+        assert place == one
+    remember(one, (tmp_path / "objects").as_uri())
+    ObjectStore((tmp_path / "objects").as_uri()).put(folder, session)
+    (folder / segment_name(1)).unlink()
+    with at_hand(recordings, session) as place:
+        assert (session_folder(place, session) / segment_name(1)).read_bytes() == b"one"
+
+
 def test_a_note_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "store.json").write_text("{}")
     with pytest.raises(StoreError):
