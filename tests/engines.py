@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tools.image.engine import Engine
 
 IMAGE, BASE = "wicketgate:test", "wicketgate-base:debian"
+MADE = "1700000000"
+"""The time of all files; otherwise that of the last commit, which may be made while tests run."""
 NATIVE = Path(__file__).parent.parent / "gateway_image" / "native"
 
 
@@ -45,8 +47,7 @@ def make_context(folder: Path) -> Path:
     wheel = native_wheel()
     given = ["--native-wheel", str(wheel)] if wheel else []
     command = [sys.executable, "-m", "tools.image", "context", str(folder), *given]
-    # Otherwise the time of the last commit, which may be made while tests run.
-    env = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
+    env = {**os.environ, "SOURCE_DATE_EPOCH": MADE}
     root = NATIVE.parent.parent
     done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=580, check=False)
     assert done.returncode == 0, done.stderr

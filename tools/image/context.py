@@ -70,7 +70,6 @@ def make(folder: Path, progress: Progress, native_wheel: Path | None = None) -> 
     _install_locked(lib)
     wheel = native_wheel or _build_native(folder / "wheel", progress)
     _uv("pip", "install", "--no-deps", "--offline", "--target", str(lib), *_target(), str(wheel))
-    shutil.rmtree(folder / "wheel", ignore_errors=True)
     shutil.copytree(_SOURCE, lib / "wicketgate_gateway", ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     _metadata(lib)
     trim(lib)
@@ -78,6 +77,7 @@ def make(folder: Path, progress: Progress, native_wheel: Path | None = None) -> 
     documents = folder / "root" / "opt" / "wicketgate"
     (documents / "sbom.cdx.json").write_text(json.dumps(sbom(), indent=1) + "\n")
     (documents / "provenance.json").write_text(json.dumps(provenance(lib, wheel), indent=1) + "\n")
+    shutil.rmtree(folder / "wheel", ignore_errors=True)
     shutil.copyfile(ROOT / "LICENSE", documents / "LICENSE")
     shutil.copyfile(ROOT / "gateway_image" / "Dockerfile", folder / "Dockerfile")
     _settle(folder)

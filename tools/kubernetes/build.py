@@ -48,7 +48,8 @@ def digest(part: Part) -> str:
 
 
 def _files(part: Part) -> dict[str, bytes]:
-    return {name: (FOLDER / part.module / name).read_bytes() for name in _SOURCES}
+    folder = FOLDER / part.module
+    return {path.name: path.read_bytes() for path in (*(folder / n for n in _SOURCES), *sorted(folder.glob("*.go")))}
 
 
 def _flags(part: Part) -> list[str]:

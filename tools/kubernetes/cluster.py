@@ -21,12 +21,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
 from tools.engine.cache import ProvideError
 from tools.kubernetes.provide import Binaries
 from wicketgate.testing.certs import CertificateAuthority
 
 START_SECONDS: Final = 90.0
 ADMIN, AGENT = "admin", "wicketgate-agent"
+LOOPBACK: Final = "127.0.0.1"
 _CONTROLLERS: Final = ("*", "-nodeipam", "-route", "-service-lb-controller", "-cloud-node-lifecycle")
 
 
@@ -40,12 +44,19 @@ class Cluster:
     """The API server's; 0 until it starts: then a free one."""
     tokens: dict[str, str] = field(default_factory=dict[str, str])
     """By user: `admin` may do everything, `wicketgate-agent` too, and impersonate."""
+    address: str = LOOPBACK
+    """Where the API server listens: another one than the loopback's lets pods with a network of their own reach it."""
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list["subprocess.Popen[bytes]"])
 
     @property
     def url(self) -> str:
         """The API server's address."""
-        return f"https://localhost:{self.port}"
+        return f"https://{'localhost' if self.address == LOOPBACK else self.address}:{self.port}"
+
+    @property
+    def issuer(self) -> str:
+        """Who issues the tokens of service accounts: the API server itself where others than pods can reach it."""
+        return "https://kubernetes.default.svc" if self.address == LOOPBACK else self.url
 
     @property
     def ca_file(self) -> Path:
@@ -99,9 +110,9 @@ class Cluster:
         """Start etcd and the API server, and wait until they serve. Raises ProvideError."""
         self.folder.mkdir(parents=True, exist_ok=True)
         authority = CertificateAuthority.open(self.folder / "ca", name="A test cluster")
-        names = ["localhost", "127.0.0.1", "kubernetes.default.svc", "10.71.0.1"]
-        authority.issue_files(self.folder, "server", names)
-        authority.issue_files(self.folder, "accounts", ["accounts"])
+        names = ["localhost", LOOPBACK, "kubernetes.default.svc", "10.71.0.1", self.address]
+        authority.issue_files(self.folder, "server", dict.fromkeys(names))
+        self._write("accounts.key", _rsa_key())
         authority.issue_files(self.folder, "kubelet-client", ["kube-apiserver"], client=True)
         self.tokens = self.tokens or {name: secrets.token_urlsafe(24) for name in (ADMIN, AGENT)}
         groups = '"system:masters"'
@@ -135,16 +146,17 @@ class Cluster:
         return [
             str(self.binaries.apiserver),
             "--etcd-servers", etcd,
-            "--bind-address", "127.0.0.1",
-            "--external-hostname", "localhost",
+            "--bind-address", self.address,
+            "--external-hostname", "localhost" if self.address == LOOPBACK else self.address,
             "--secure-port", str(self.port),
             "--tls-cert-file", str(folder / "server.pem"),
             "--tls-private-key-file", str(folder / "server.key"),
             "--token-auth-file", str(folder / "tokens.csv"),
             "--authorization-mode", "Node,RBAC",
             "--service-cluster-ip-range", "10.71.0.0/24",
-            "--service-account-issuer", "https://kubernetes.default.svc",
-            "--service-account-key-file", str(folder / "accounts.pem"),
+            "--service-account-issuer", self.issuer,
+            "--service-account-jwks-uri", f"{self.url}/openid/v1/jwks",
+            "--service-account-key-file", str(folder / "accounts.key"),
             "--service-account-signing-key-file", str(folder / "accounts.key"),
             "--kubelet-client-certificate", str(folder / "kubelet-client.pem"),
             "--kubelet-client-key", str(folder / "kubelet-client.key"),
@@ -174,6 +186,29 @@ class Cluster:
                 "--cert-dir", str(self.folder / "certs"),
             ],
         )  # fmt: skip
+
+    def start_scheduler(self) -> None:
+        """Start the scheduler, so that pods come to a node."""
+        assert self.binaries.scheduler is not None
+        self._run(
+            "kube-scheduler",
+            [
+                str(self.binaries.scheduler),
+                "--kubeconfig", str(self.kubeconfig()),
+                "--authentication-kubeconfig", str(self.kubeconfig()),
+                "--authorization-kubeconfig", str(self.kubeconfig()),
+                "--bind-address", LOOPBACK,
+                "--secure-port", str(free_ports(1)[0]),
+                "--leader-elect=false",
+            ],
+        )  # fmt: skip
+
+    def publish_issuer(self) -> None:
+        """Let anybody read who issues tokens here and with which keys, as Entra must. Raises ProvideError."""
+        role = "system:service-account-issuer-discovery"
+        self.kubectl(
+            "create", "clusterrolebinding", "issuer", f"--clusterrole={role}", "--group=system:unauthenticated"
+        )
 
     def wait(self, condition: Any, what: str, seconds: float = START_SECONDS) -> None:
         """Until the condition holds; raises ProvideError if it does not in time, or a process ended."""
@@ -236,6 +271,13 @@ def cluster(folder: Path, binaries: Binaries, *, controllers: bool = False) -> G
         yield made
     finally:
         made.stop()
+
+
+def _rsa_key() -> bytes:
+    """What tokens of service accounts are signed with: Entra takes RS256 and nothing else."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    form = serialization.PrivateFormat.PKCS8
+    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
 
 
 def die_with_parent() -> None:

@@ -6,24 +6,25 @@ kubelet would write to the kernel's settings goes into files bound over them. It
 Pods get the image `busybox`, made here from the static binary, and a network of their own.
 """
 
-import io
+import contextlib
 import json
 import os
 import shutil
 import subprocess
-import tarfile
 import time
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
 from tools.engine import cache
 from tools.engine.cache import Progress, ProvideError
 from tools.kubernetes.cluster import Cluster, die_with_parent, free_ports
+from tools.kubernetes.images import archive
+from tools.kubernetes.network import DOMAIN, Network, pod_subnet
 
 PACKAGES: Final = ("containerd", "runc", "containernetworking-plugins", "busybox-static")
 IMAGE: Final = "docker.io/library/busybox:test"
 NODE: Final = "node1"
+_SHARES: Final = "16384"
 _SYSCTLS: Final = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops")
 
 
@@ -48,18 +49,19 @@ def packages(progress: Progress) -> Path:
     return cache.made("kubernetes-containerd", cache.key({}, list(PACKAGES)), make, progress, "containerd and runc")
 
 
-def _network(number: int) -> dict[str, object]:
-    """Pods of nodes that run side by side must not have the same addresses: routes to them are the machine's."""
-    second, third = divmod(number % (32 * 256), 256)
-    ipam = {"type": "host-local", "subnet": f"10.{64 + second}.{third}.0/24"}
+def _network(subnet: str, state: Path) -> dict[str, object]:
+    routes = [{"dst": "0.0.0.0/0"}]
+    ipam = {"type": "host-local", "subnet": subnet, "routes": routes, "dataDir": str(state)}
     return {"cniVersion": "0.4.0", "name": "test", "plugins": [{"type": "ptp", "ipMasq": False, "ipam": ipam}]}
 
 
 class Node:
     """A node of a cluster. `start`, then `stop` before the cluster's."""
 
-    def __init__(self, cluster: Cluster, progress: Progress = lambda _: None) -> None:
+    def __init__(self, cluster: Cluster, progress: Progress = lambda _: None, network: Network | None = None) -> None:
+        """With a `network`, which has started, the node and its pods are in that one and not in the machine's."""
         self.cluster = cluster
+        self.network = network
         self.folder = cluster.folder / "node"
         self._progress = progress
         self._process: subprocess.Popen[bytes] | None = None
@@ -76,7 +78,10 @@ class Node:
         self._configure(files)
         with (self.folder / "node.log").open("ab") as log:
             self._process = subprocess.Popen(
-                ["unshare", "-m", "--propagation", "private", "sh", "-eu", str(self.folder / "run.sh")],
+                [
+                    *(self.network.enter if self.network else ()),
+                    *("unshare", "-m", "--propagation", "private", "sh", "-eu", str(self.folder / "run.sh")),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -113,6 +118,20 @@ class Node:
         path = f"/api/v1/namespaces/{namespace}/pods/{name}"
         self.cluster.wait(lambda: self.cluster.request(path)["status"].get("phase") == "Running", f"the pod {name}", 60)
 
+    def load(self, archive: Path) -> None:
+        """Give the node an image, from an archive as `docker save` writes it. Raises ProvideError."""
+        ctr = str(packages(self._progress) / "usr/bin/ctr")
+        socket = str(self.folder / "containerd.sock")
+        command = [ctr, "-a", socket, "-n", "k8s.io", "images", "import", str(archive)]
+        assert self._process is not None
+        done = subprocess.run(
+            # Its mounts are the node's own.
+            ["nsenter", f"--mount=/proc/{self._process.pid}/ns/mnt", *command],
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise ProvideError(f"the node takes no image: {done.stderr.strip()[-1000:]}")
+
     def stop(self) -> None:
         """End all that runs on the node; its mounts go with it."""
         process, self._process = self._process, None
@@ -127,9 +146,12 @@ class Node:
 
     def _configure(self, files: Path) -> None:
         folder, cluster = self.folder, self.cluster
-        for name in ("state", "root", "cni", "kubelet", "pki"):
+        # Pods of nodes that run side by side must not have the same addresses: routes to them are the machine's.
+        subnet = self.network.pods if self.network else pod_subnet(os.getpid())
+        address = self.network.address if self.network else own_address()
+        for name in ("logs", "state", "root", "cni", "kubelet", "pki"):
             (folder / name).mkdir(exist_ok=True)
-        (folder / "cni" / "10-test.conflist").write_text(json.dumps(_network(os.getpid())))
+        (folder / "cni" / "10-test.conflist").write_text(json.dumps(_network(subnet, folder / "addresses")))
         socket = folder / "containerd.sock"
         (folder / "containerd.toml").write_text(f"""
 version = 2
@@ -179,10 +201,16 @@ oom_score = 0
             "registerNode": True,
             "streamingConnectionIdleTimeout": "4h",
             "evictionHard": {"memory.available": "1Mi"},
+            # Volumes show a changed ConfigMap at the next sync, which is a minute off otherwise.
+            "syncFrequency": "2s",
+            "clusterDomain": DOMAIN,
+            "clusterDNS": [address] if self.network else [],
             "staticPodPath": "",
+            # Another node's kubelet would sweep up the logs of pods that it does not know.
+            "podLogsDir": str(folder / "logs"),
         }
         (folder / "kubelet.json").write_text(json.dumps(kubelet))
-        (folder / "image.tar").write_bytes(image(files / "bin" / "busybox"))
+        (folder / "image.tar").write_bytes(archive(IMAGE, files / "bin" / "busybox"))
         binds = "\n".join(
             f'cat /proc/sys/{name} > "{folder}/{name.replace("/", "_")}"; '
             f'mount --bind "{folder}/{name.replace("/", "_")}" /proc/sys/{name}'
@@ -195,7 +223,7 @@ containerd --config "{folder}/containerd.toml" & containerd=$!
 for _ in $(seq 100); do ctr -a "{socket}" version >/dev/null 2>&1 && break; sleep 0.1; done
 ctr -a "{socket}" -n k8s.io images import "{folder}/image.tar"
 "{cluster.binaries.kubelet}" --config "{folder}/kubelet.json" --kubeconfig "{cluster.kubeconfig()}" \\
-  --root-dir "{folder}/kubelet" --cert-dir "{folder}/pki" --hostname-override {NODE} --node-ip {own_address()} \\
+  --root-dir "{folder}/kubelet" --cert-dir "{folder}/pki" --hostname-override {NODE} --node-ip {address} \\
   & kubelet=$!
 trap 'kill $kubelet 2>/dev/null; wait $kubelet 2>/dev/null
   for task in $(ctr -a "{socket}" -n k8s.io tasks ls -q); do
@@ -221,6 +249,24 @@ wait $kubelet
                     for name in ("cpuset.cpus", "cpuset.mems"):
                         if (folder / name).exists():
                             (folder / name).write_text((folder.parent / name).read_text())
+
+        self._weigh(path)
+
+    @staticmethod
+    def _weigh(path: str) -> None:
+        """Give all pods together more than the share of one process, so that they do not starve beside many."""
+        own = _own_cgroup("cpu")
+        for line in Path("/proc/mounts").read_text().splitlines():
+            _, where, kind, options = line.split()[:4]
+            if kind != "cgroup" or "cpu" not in options.split(","):
+                continue
+            parts = path.strip("/").split("/")
+            for i in range(1, len(parts) + 1):
+                below = "/" + "/".join(parts[:i])
+                # Not what this process is in itself: that is not the node's to weigh.
+                if not f"{own}/".startswith(f"{below}/"):
+                    with contextlib.suppress(OSError):
+                        Path(where + below, "cpu.shares").write_text(_SHARES)
 
     def _remove_cgroups(self) -> None:
         made, self._made = self._made, []
@@ -257,40 +303,3 @@ def _own_cgroup(controller: str) -> str:
         if controller in names.split(","):
             return path.rstrip("/")
     return ""
-
-
-def image(busybox: Path) -> bytes:
-    """An image of BusyBox alone, as `docker save` writes it."""
-    layer = io.BytesIO()
-    with tarfile.open(fileobj=layer, mode="w") as tar:
-        for name in ("bin", "tmp", "etc", "proc", "sys", "dev", "root"):
-            entry = tarfile.TarInfo(name)
-            entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
-            tar.addfile(entry)
-        entry = tarfile.TarInfo("bin/busybox")
-        data = busybox.read_bytes()
-        entry.size, entry.mode = len(data), 0o755
-        tar.addfile(entry, io.BytesIO(data))
-        applets = subprocess.run([str(busybox), "--list"], capture_output=True, text=True, check=True, timeout=10)
-        for name in applets.stdout.split():
-            if name != "busybox":
-                entry = tarfile.TarInfo(f"bin/{name}")
-                entry.type, entry.linkname, entry.mode = tarfile.SYMTYPE, "busybox", 0o777
-                tar.addfile(entry)
-    content = layer.getvalue()
-    config = {
-        "architecture": "amd64",
-        "os": "linux",
-        "config": {"Cmd": ["sleep", "2147483647"], "Env": ["PATH=/bin"]},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{sha256(content).hexdigest()}"]},
-    }
-    text = json.dumps(config).encode()
-    name = f"{sha256(text).hexdigest()}.json"
-    manifest = [{"Config": name, "RepoTags": [IMAGE], "Layers": ["layer.tar"]}]
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for path, data in ((name, text), ("layer.tar", content), ("manifest.json", json.dumps(manifest).encode())):
-            entry = tarfile.TarInfo(path)
-            entry.size = len(data)
-            tar.addfile(entry, io.BytesIO(data))
-    return out.getvalue()

@@ -16,6 +16,8 @@ OLDER: Final = "1.30.14"
 """A kubectl from before 1.31: it uses SPDY for exec, attach and port-forward, and knows no WebSocket."""
 
 HELM_VERSION: Final = "3.22.0"
+DNS_VERSION: Final = "1.14.7"
+"""CoreDNS."""
 
 _MODULE: Final = "k8s.io/kubernetes"
 _EXPIRES: Final = "2026-01-01T00:00:00Z"
@@ -93,5 +95,22 @@ HELM: Final = Part(
     version=HELM_VERSION,
     packages={"helm": "helm.sh/helm/v3/cmd/helm"},
     expected_seconds=150,
+    told=(),
+)
+PROXY: Final = Part(
+    name="kubernetes-proxy",
+    title=f"kube-proxy {CURRENT}",
+    module="proxy",
+    version=CURRENT,
+    packages={"kube-proxy": f"{_MODULE}/cmd/kube-proxy"},
+    expected_seconds=60,
+)
+DNS: Final = Part(
+    name="kubernetes-dns",
+    title=f"CoreDNS {DNS_VERSION}",
+    module="dns",
+    version=DNS_VERSION,
+    packages={"coredns": "."},
+    expected_seconds=90,
     told=(),
 )
