@@ -93,6 +93,8 @@ class Group:
     terminal: bool = False
     pty: bool = False
     hit: bool = False
+    kept: bool = True
+    """Whether the page may show it."""
     finds: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
     """Where the text that is looked for is in the terminal's output: the player's seconds, and the line."""
     clock: Clock = field(default_factory=lambda: Clock(0))
@@ -214,10 +216,15 @@ class _Gathered:
                 group = Group(step.time)
                 self._by_number[getattr(step, "number", 0)] = group
                 self._add(group)
-            self._part(group, step)
+            if group.kept:
+                self._part(group, step)
 
     def _add(self, group: Group) -> None:
+        index = len(self._groups)
         self._groups.append(group)
+        if not self._text and not self._go[0] and not self._page <= index < self._page + PAGE:
+            # Which page it is on is known, and that it is not this one: a session may have a million of them.
+            group.kept, group.asked, group.note = False, None, group.note[:1]
         kind, value = self._go
         place = group.number if kind == "number" else group.time
         if self.target is None and kind and not group.note and place >= value:

@@ -44,7 +44,9 @@ def test_a_result_and_an_error() -> None:
     assert "division" in failed["all"]
 
 
-def gathered(given: Sequence[Step], protocol: str = "ssh", text: str = "", page: int = 0, go: str = "") -> dict[str, Any]:
+def gathered(
+    given: Sequence[Step], protocol: str = "ssh", text: str = "", page: int = 0, go: str = ""
+) -> dict[str, Any]:
     found = steps._Gathered(0, protocol, text, page, go)
     for step in given:
         found.take(step)
@@ -133,6 +135,19 @@ def test_seeking(go: str, target: str, page: int) -> None:
     found = gathered(given, go=go)
     assert (found["target"], found["page"]) == (target, page)
     assert not target or target in [op["id"] for op in found["operations"]]
+
+
+def test_what_another_page_shows_is_only_counted() -> None:
+    given: list[Step] = []
+    for n in range(250):
+        given += [Asked(n + 1, n, f"op {n + 1}"), Output(n + 1, n, "stdout", b"x" * 100)]
+    found = steps._Gathered(0, "ssh", "", 100, "")
+    for step in given:
+        found.take(step)
+    assert sum(bool(group.parts) for group in found._groups) == steps.PAGE
+    shown = found.result()
+    assert (shown["count"], shown["previous"], shown["next"]) == (250, 0, 200)
+    assert [op["asked"]["text"] for op in shown["operations"]] == [f"op {n}" for n in range(101, 201)]
 
 
 def test_what_is_long_is_bounded() -> None:
