@@ -113,7 +113,7 @@ func exec(ctx context.Context, config *rest.Config, clients *kubernetes.Clientse
 	if err != nil {
 		return "", err
 	}
-	var out bytes.Buffer
-	err = executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: &out, Stderr: &out})
-	return out.String(), err
+	var out, errors bytes.Buffer // two: both are written to at the same time
+	err = executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: &out, Stderr: &errors})
+	return out.String() + errors.String(), err
 }
