@@ -88,7 +88,7 @@ def test_the_python_client(kube_clients: KubeRunning, monkeypatch: pytest.Monkey
 
     monkeypatch.delenv("WICKETGATE_REASON", raising=False)
     api = config.new_client_from_config(str(kube_clients.plugin_kubeconfig()))
-    core = client.CoreV1Api(api)
+    core: Any = client.CoreV1Api(api)
     name = "by-python"
     listed = core.list_namespaced_config_map("shop")
     assert "settings" in {one.metadata.name for one in listed.items}
@@ -97,7 +97,8 @@ def test_the_python_client(kube_clients: KubeRunning, monkeypatch: pytest.Monkey
     def look() -> None:
         version = listed.metadata.resource_version
         with_ = {"namespace": "shop", "resource_version": version, "timeout_seconds": 30}
-        for event in watch.Watch().stream(core.list_namespaced_config_map, **with_):
+        watcher: Any = watch.Watch()
+        for event in watcher.stream(core.list_namespaced_config_map, **with_):
             seen.append((event["type"], event["object"].metadata.name))
             if event["object"].metadata.name == name:
                 return
@@ -129,13 +130,13 @@ def test_the_python_client(kube_clients: KubeRunning, monkeypatch: pytest.Monkey
 
     with pytest.raises(ApiException) as without:
         core.delete_namespaced_config_map(name, "shop")
-    assert "this needs a reason" in without.value.body
-    assert "X-Wicketgate-Reason" in without.value.body
+    assert "this needs a reason" in str(without.value.body)
+    assert "X-Wicketgate-Reason" in str(without.value.body)
     api.set_default_header("X-Wicketgate-Reason", "ticket 4711")
     with pytest.raises(ApiException) as held:
         core.delete_namespaced_config_map(name, "shop")
     assert held.value.status == 429
-    assert decide(kube_clients, handle_in(held.value.body)).reason == "ticket 4711"
+    assert decide(kube_clients, handle_in(str(held.value.body))).reason == "ticket 4711"
     core.delete_namespaced_config_map(name, "shop")
     with pytest.raises(ApiException):
         core.read_namespaced_config_map(name, "shop")
