@@ -3,7 +3,7 @@
 All endpoints take turns within each repeat, in random order, so that a slow minute of the machine slows all of them;
 figures are medians over the repeats, ratios are medians of the ratios within a repeat. CPU per query of a process is
 the figure to trust: latency and throughput are the machine's. TLS on every leg (the gateway takes no other connection).
-`--quick` is one short repeat of each case, to see that all of it runs.
+`--quick` is one short repeat of each case, to see that all of it runs. All of it takes about a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import decide, detect, load, plots, report
-from bench.endpoints import Endpoint, endpoints
+from bench import decide, detect, load, plots, report, variants
+from bench.endpoints import Endpoint, Endpoints, endpoints
 from bench.load import Bulk, SetUp, Small
 
 MODES = ("simple", "extended", "prepared", "pipelined")
 CLIENTS = (1, 8, 32, 128)
-PARTS = ("small", "bulk", "beside", "setup", "idle", "decide", "detect")
+PARTS = ("small", "bulk", "beside", "setup", "idle", "decide", "detect", "workers")
 
 
 @dataclass
@@ -39,6 +39,7 @@ class Figures:
     idle: dict[str, dict[str, float]] = field(default_factory=dict)
     decide: list[decide.Deciding] = field(default_factory=list)
     detect: dict[str, float] = field(default_factory=dict)
+    workers: dict[int, list[variants.Growth]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """The same in types of JSON."""
@@ -55,6 +56,7 @@ class Figures:
             "idle": self.idle,
             "decide": [asdict(found) for found in self.decide],
             "detect": self.detect,
+            "workers": {str(count): [asdict(run) for run in runs] for count, runs in self.workers.items()},
         }
 
 
@@ -77,6 +79,12 @@ def main() -> int:
             for repeat in range(options.repeats):
                 console.print(f"[dim]repeat {repeat + 1} of {options.repeats}[/dim]")
                 _repeat(figures, found, options)
+            if "bulk" in options.only:
+                _detecting(figures, found, options.repeats)
+            if "workers" in options.only:
+                figures.workers = variants.grow(
+                    found.layout, found.server, found[-1], seconds=options.seconds, repeats=options.repeats
+                )
     report.show(console, figures, options.repeats, options.seconds)
     if options.json:
         options.json.write_text(json.dumps(figures.as_json(), indent=1))
@@ -86,9 +94,18 @@ def main() -> int:
     return 0
 
 
+def _detecting(figures: Figures, found: Endpoints, repeats: int) -> None:
+    # Paired with direct as the others are, but in turns of their own: the policy is the same for all of a repeat.
+    into = figures.bulk.setdefault("SELECT, five detectors", {})
+    with variants.detecting(found.layout):
+        for _ in range(repeats):
+            for endpoint in _shuffled(found):
+                into.setdefault(endpoint.name, []).append(load.bulk(endpoint, "SELECT"))
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=int, default=4, help="length of one run of small queries")
+    parser.add_argument("--seconds", type=int, default=2, help="length of one run of small queries")
     parser.add_argument("--repeats", type=int, default=5, help="how often each case runs")
     parser.add_argument("--clients", type=int, nargs="+", default=list(CLIENTS), help="numbers of clients")
     parser.add_argument("--sessions", type=int, default=300, help="idle sessions whose memory is measured")
@@ -117,7 +134,7 @@ def _repeat(figures: Figures, found: list[Endpoint], options: argparse.Namespace
         for what in load.BULKS:
             each(lambda e, w=what: load.bulk(e, w), figures.bulk.setdefault(what, {}))
     if "beside" in options.only:
-        each(lambda e: load.beside_bulk(e, seconds=options.seconds), figures.beside)
+        each(lambda e: load.beside_bulk(e, seconds=2 * options.seconds), figures.beside)
     if "setup" in options.only:
         each(lambda e: load.set_up(e, seconds=options.seconds), figures.setup)
 

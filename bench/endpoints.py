@@ -52,8 +52,17 @@ class Endpoint:
         }
 
 
+class Endpoints(list[Endpoint]):
+    """All of them, and what they stand on."""
+
+    def __init__(self, found: list[Endpoint], layout: layouts.Layout, server: PostgresServer) -> None:
+        super().__init__(found)
+        self.layout = layout
+        self.server = server
+
+
 @contextlib.contextmanager
-def endpoints(pgbouncer: bool) -> Generator[list[Endpoint]]:
+def endpoints(pgbouncer: bool) -> Generator[Endpoints]:
     """Start everything in a folder of its own; yields the endpoints, and ends everything afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="wicketgate-bench-"))
     folder.chmod(0o755)  # the database's own user must get through
@@ -78,7 +87,7 @@ def endpoints(pgbouncer: bool) -> Generator[list[Endpoint]]:
         found.append(
             Endpoint("wicketgate", "127.0.0.1", port, layouts.TARGET, layouts.BOT, token, str(layout.ca), pids)
         )
-        yield found
+        yield Endpoints(found, layout, server)
     finally:
         if bouncer is not None:
             bouncer.send_signal(signal.SIGKILL)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
-import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -25,6 +26,11 @@ _TICK = os.sysconf("SC_CLK_TCK")
 _ASK = f"\\set id random(1, {ACCOUNTS})\nSELECT balance FROM accounts WHERE id = :id;\n"
 PIPELINED = 10
 """Queries in one pipeline."""
+LOGIN_SECONDS = 0.02
+"""What pgbench, which connects within its time, gets more for each client."""
+SAMPLE_SECONDS = 0.02
+MOST_SKEW = 20
+"""Fewer transactions say nothing."""
 SCRIPTS = {"pipelined": f"\\startpipeline\n{_ASK * PIPELINED}\\endpipeline\n"}
 BULKS = {
     "SELECT": b"SELECT * FROM bulk",
@@ -100,39 +106,72 @@ class _Spent:
 def small(endpoint: Endpoint, *, clients: int, mode: str, seconds: int, rate: int = 0) -> Small:
     """pgbench: one random row by primary key, `clients` connections, protocol `mode` or `pipelined`.
 
-    `rate` transactions a second, 0 for as many as can be; latency then counts from when each was due.
+    `rate` transactions a second, 0 for as many as can be; latency then counts from when each was due. What is counted
+    begins when each client has had its first answer: log-ins take longer than queries, and are measured by `set_up`.
     """
     program = shutil.which("pgbench") or str(Binaries.find().folder / "pgbench")
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder, "script.sql")
         script.write_text(SCRIPTS.get(mode, _ASK))
-        spent = _Spent(endpoint)
-        result = subprocess.run(
-            [program, "-n", "-f", script, "-M", "extended" if mode == "pipelined" else mode, "-c", str(clients),
-             "-j", "1", "-T", str(seconds), "-l", f"--log-prefix={folder}/log",
-             f"--sampling-rate={1 if rate or seconds < 4 else 0.2}", *(["-R", str(rate)] if rate else [])],
-            env=endpoint.environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        with _Sampled(endpoint) as sampled:
+            result = subprocess.run(
+                [program, "-n", "-f", script, "-M", "extended" if mode == "pipelined" else mode, "-c", str(clients),
+                 "-j", "1", "-T", str(seconds + math.ceil(clients * LOGIN_SECONDS)), "-l", f"--log-prefix={folder}/log",
+                 *(["-R", str(rate)] if rate else [])],
+                env=endpoint.environment, capture_output=True, text=True, check=False,
+            )  # fmt: skip
         if result.returncode:
             raise SystemExit(f"error: pgbench through {endpoint.name} failed: {result.stderr.strip()[-600:]}")
-        done = int(_number(r"transactions actually processed: (\d+)", result.stdout))
-        times = sorted(int(line.split()[2]) for log in Path(folder).glob("log*") for line in log.open())
-        queries = done * (PIPELINED if mode == "pipelined" else 1)
-        if not times:
-            raise SystemExit(f"error: pgbench through {endpoint.name} finished nothing; give it more --seconds")
+        # Client, transaction, µs it took, script, when it was done (seconds, µs): see "Per-Transaction Logging" in
+        # the manual of pgbench.
+        rows = [line.split() for log in Path(folder).glob("log*") for line in log.open()]
+        done = sorted((int(row[4]) + int(row[5]) / 1e6, int(row[2]), row[0]) for row in rows)
+        first: dict[str, float] = {}
+        for when, _, client in done:
+            first.setdefault(client, when)
+        if len(first) < clients:
+            raise SystemExit(f"error: {clients} clients through {endpoint.name} had too little time; more --seconds")
+        begin, end, cpu = sampled.between(max(first.values()), done[-1][0])
+        times = sorted(took for when, took, _ in done if begin < when <= end)
+        if len(times) < MOST_SKEW:
+            raise SystemExit(f"error: pgbench through {endpoint.name} did too little; give it more --seconds")
+        queries = len(times) * (PIPELINED if mode == "pipelined" else 1)
         return Small(
-            tps=queries / seconds,
+            tps=queries / (end - begin),
             median_us=statistics.median(times),
             p99_us=times[int(len(times) * 0.99)],
-            cpu_us=spent.each(queries, 1e6),
+            cpu_us={name: spent / queries * 1e6 for name, spent in cpu.items()},
         )
 
 
-def _number(pattern: str, text: str) -> float:
-    match = re.search(pattern, text)
-    if match is None:
-        raise SystemExit(f"error: pgbench's output is not as expected:\n{text}")
-    return float(match[1])
+class _Sampled:
+    """The CPU time of an endpoint's processes, every few milliseconds while the context lasts."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._pids = endpoint.processes
+        self._seen: list[tuple[float, dict[str, float]]] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> _Sampled:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._over.wait(SAMPLE_SECONDS):
+            self._seen.append((time.time(), {name: cpu_seconds(pid) for name, pid in self._pids.items()}))
+
+    def between(self, begin: float, end: float) -> tuple[float, float, dict[str, float]]:
+        """The first and the last moment within these two that were looked at, and what was spent between them."""
+        within = [seen for seen in self._seen if begin <= seen[0] <= end]
+        if len(within) < 2:
+            raise SystemExit("error: a run was over before it could be measured; give it more --seconds")
+        (first, before), (last, after) = within[0], within[-1]
+        return first, last, {name: after[name] - before[name] for name in before}
 
 
 def bulk(endpoint: Endpoint, what: str = "SELECT") -> Bulk:

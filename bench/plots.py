@@ -31,6 +31,8 @@ def draw(figures: Figures, folder: Path) -> list[Path]:
         made += [_cpu(figures, folder), _latency(figures, folder)]
     if figures.bulk:
         made.append(_bulk(figures, folder))
+    if figures.workers:
+        made.append(_workers(figures, folder))
     return made
 
 
@@ -82,6 +84,23 @@ def _latency(figures: Figures, folder: Path) -> Path:
     panels[0][1].set_ylabel("ms (line: median, dots: p99)")
     panels[-1][1].legend()
     return _save(figure, folder / "latency.svg")
+
+
+def _workers(figures: Figures, folder: Path) -> Path:
+    from matplotlib import pyplot
+
+    figure, (rate, cpu) = pyplot.subplots(1, 2, figsize=(6, 3))
+    counts = list(figures.workers)
+    runs = list(figures.workers.values())
+    rate.plot(counts, [median(r.tps for r in found) for found in runs], marker="o", color=_COLOURS["wicketgate"])
+    rate.set(ylabel="queries a second", xlabel="gateway processes")
+    cpu.plot(counts, [median(r.gateway_us for r in found) for found in runs], marker="o", color=_COLOURS["gateway"])
+    cpu.set(ylabel="CPU µs per query, all of them", xlabel="gateway processes")
+    for axis in (rate, cpu):
+        axis.set_xticks(counts)
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+    return _save(figure, folder / "workers.svg")
 
 
 def _bulk(figures: Figures, folder: Path) -> Path:

@@ -69,6 +69,25 @@ def show(console: Console, figures: Figures, repeats: int, seconds: int) -> None
             first = next(iter(sizes.values())) if "gateway" not in sizes else sizes["gateway"]
             table.add_row(name, _each(sizes), f"{1e6 / first:,.0f}" if most > 0 and first > 0 else "")
         console.print(table)
+    if figures.workers:
+        table = _table(
+            "32 clients, prepared, by gateway processes",
+            "processes",
+            "queries/s",
+            "median µs",
+            "p99 µs",
+            "CPU µs a query",
+        )
+        for count, grown in figures.workers.items():
+            cpu = {"gateways": median(r.gateway_us for r in grown), "agent": median(r.agent_us for r in grown)}
+            table.add_row(
+                str(count),
+                f"{median(r.tps for r in grown):,.0f}",
+                f"{median(r.median_us for r in grown):,.0f}",
+                f"{median(r.p99_us for r in grown):,.0f}",
+                _each(cpu),
+            )
+        console.print(table)
     if figures.decide:
         table = _table("One decision", "rules", "warm µs", "cold µs", "cold p99 µs")
         for found in figures.decide:
