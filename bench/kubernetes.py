@@ -176,8 +176,10 @@ def watches_of(kube: KubeRunning, made: Cluster, watchers: int) -> dict[str, Any
 
 
 def copies_of(kube: KubeRunning, looking: KubeRunning, made: Cluster, folder: Path, megabytes: int) -> dict[str, Any]:
-    """Large copies; `looking` is the gateway with all detectors on. Those find something in random bytes, too, and change
-    it, so that such a copy is not the same: only text goes through them here."""
+    """Large copies; `looking` is the gateway with all detectors on.
+
+    Those find something in random bytes, too, and change it, so that such a copy is not the same: only text goes here.
+    """
     found: dict[str, Any] = {}
     for kind in ("random", "text"):
         source = more.file_of(folder, kind, megabytes)
@@ -193,22 +195,29 @@ def copies_of(kube: KubeRunning, looking: KubeRunning, made: Cluster, folder: Pa
 def measure(cloud: Cloud, made: Cluster, folder: Path, given: argparse.Namespace, *, root: bool) -> dict[str, Any]:
     """What was asked for."""
     found: dict[str, Any] = {}
+
+    def told(case: str, figures: dict[str, Any]) -> None:
+        found[case] = figures
+        for name, values in figures.items():
+            line = "  ".join(f"{key} {value:8.2f}" for key, value in values.items())
+            print(f"{case:12}{name:28}{line}", flush=True)
+
     with kube_in(folder / "gateway", cloud, made, POLICY) as kube:
         if "requests" in given.only:
-            found["requests"] = requests_of(kube, made, given.requests)
+            told("requests", requests_of(kube, made, given.requests))
         if "watch" in given.only:
-            found["watch"] = watches_of(kube, made, given.watchers)
+            told("watch", watches_of(kube, made, given.watchers))
         if "exec" in given.only and root:
-            found["exec"] = execs_of(kube, made, given.exec)
+            told("exec", execs_of(kube, made, given.exec))
         if "copy" in given.only and root:
             with kube_in(folder / "looking", cloud, made, DETECTORS) as looking:
-                found["copy"] = copies_of(kube, looking, made, folder, given.copy)
+                told("copy", copies_of(kube, looking, made, folder, given.copy))
     if "exec-alone" in given.only:
         with (
             more.stand_in_for(made, folder / "stand-in") as alone,
             kube_in(folder / "alone", cloud, alone, POLICY) as kube,
         ):
-            found["exec-alone"] = execs_of(kube, alone, given.exec * 4)
+            told("exec-alone", execs_of(kube, alone, given.exec * 4))
     return found
 
 
@@ -245,9 +254,6 @@ def main() -> int:
                     found = measure(cloud, made, folder, given, root=root)
             finally:
                 node.stop()
-    for case, figures in found.items():
-        for name, values in figures.items():
-            print(f"{case:12}{name:28}" + "  ".join(f"{key} {value:8.2f}" for key, value in values.items()))
     if given.json is not None:
         given.json.write_text(json.dumps(found, indent=2) + "\n")
     return 0

@@ -21,6 +21,7 @@ from tools.kubernetes.cluster import Cluster
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _DONE = json.dumps({"metadata": {}, "status": "Success"}, separators=(",", ":")).encode()
+_ABOUT = {"items": [], "major": "1", "minor": "36", "gitVersion": "v1.36.3"}
 WORDS = ("order", "sent", "to", "a", "customer", "in", "Berlin", "on", "Monday", "INFO", "took", "ms", "GET", "/health")
 
 
@@ -150,7 +151,7 @@ async def stand_in(certificate: Path, key: Path) -> AsyncGenerator[int]:
                 path = lines[0].split(" ")[1]
                 headers = {n.lower(): v.strip() for n, _, v in (line.partition(":") for line in lines[1:] if line)}
                 if "sec-websocket-key" not in headers:
-                    body = json.dumps(core if path == "/api" else {"items": [], "gitVersion": "v0"}).encode()
+                    body = json.dumps(core if path == "/api" else _ABOUT).encode()
                     told = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
                     writer.write(told.encode() + body)
                     continue
