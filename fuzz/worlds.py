@@ -131,8 +131,8 @@ def _secrets(world: int) -> str:
         f"UPDATE parts SET email = '{CANARY}{one}0x01@zz.example' WHERE id = 1",
         f"UPDATE parts SET email = '{CANARY}{two}0x02@zz.example' WHERE id = 2",
         *(
-            f"UPDATE accounts SET email = '{CANARY}{'abc'[(i + world) % 3]}0x0{i}@zz.example', pin = {100 + (i * (world + 3)) % 7}"
-            f" WHERE id = {i}"
+            f"UPDATE accounts SET email = '{CANARY}{'abc'[(i + world) % 3]}0x0{i}@zz.example', "
+            f"pin = {100 + (i * (world + 3)) % 7} WHERE id = {i}"
             for i in (1, 2, 3)
         ),
         "INSERT INTO links SELECT id, email FROM accounts ORDER BY id",

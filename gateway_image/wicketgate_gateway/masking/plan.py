@@ -243,6 +243,8 @@ def _refusal(group: Group, flows: Flows, *, alone: bool) -> Refusal | None:
     return _carries(group, every, flows)
 
 
+_SETVAL = frozenset({"setval"})
+"""It keeps a number where everybody reads it, though moving a sequence is no danger otherwise."""
 _CARRIED = (
     "name all columns (INSERT INTO has a list, too); leave out masked ones, `*`, whole rows and your own functions"
 )
@@ -251,7 +253,7 @@ _CARRIED = (
 def _carries(group: Group, every: list[Facts], flows: Flows) -> Refusal | None:
     copies = every[0].kind in (StatementKind.COPY_FILE, StatementKind.COPY_PROGRAM)
     writes = any(facts.writes or facts.classes & {C.WRITE, C.DDL} for facts in every)
-    effects = any(facts.dangerous_functions for facts in every)
+    effects = any(facts.dangerous_functions or _SETVAL & {name.name for name in facts.functions} for facts in every)
     if not (copies or writes or effects):
         return None
     taken: list[str | None] = []

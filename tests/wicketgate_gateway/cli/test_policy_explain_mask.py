@@ -52,3 +52,17 @@ def test_what_masks_forbid_is_said(capsys: pytest.CaptureFixture[str]):
 def test_what_cannot_be_told_is_an_error():
     with pytest.raises(WicketgateError, match="cannot be told"):
         explain_mask("SELECT * FROM gone", target="orders-db", policy=POLICY, schema=SCHEMA)
+
+
+def test_a_copy_is_an_answer_too(capsys: pytest.CaptureFixture[str]):
+    text = "COPY (SELECT name, email, upper(email) AS up FROM customers) TO STDOUT (FORMAT csv)"
+    assert explain_mask(text, target="orders-db", policy=POLICY, schema=SCHEMA) == 0
+    lines = said(capsys)
+    assert "name public.customers.name copy plain" in lines
+    assert "email public.customers.email copy partial `public.customers.email` is masked" in lines
+    assert any(
+        line.startswith("up public.customers.email expression null") for line in lines
+    )  # of no type that is known
+    text = "COPY customers (email) TO STDOUT (NULL '')"
+    assert explain_mask(text, target="orders-db", policy=POLICY, schema=SCHEMA) == 1
+    assert any("in a format that is not certain" in line for line in said(capsys))

@@ -274,3 +274,11 @@ def test_what_other_sessions_say_is_masked(gate):
     found = plan(gate, "SELECT pid, query FROM pg_stat_activity")
     assert found.columns([column(12345, 3, "pid"), column(12345, 20, "query")]) == [None, REDACT]
     assert gate("SELECT pid FROM pg_stat_activity WHERE query LIKE '%x%'").verdict.code == "masked-side-channel"
+
+
+def test_a_sequence_carries_numbers_whatever_may_be_computed(decider, catalogue):
+    rules = POLICY.replace("with: partial}", "with: partial, uses: any}")
+    gate = decider(rules, catalogue=catalogue)
+    assert gate("SELECT 1 + email::int FROM customers").verdict.allowed
+    assert gate("SELECT setval('s', id) FROM customers").verdict.allowed
+    assert gate("SELECT setval('s', email::int) FROM customers").verdict.code == "masked-flow"
