@@ -42,6 +42,7 @@ def gateway(make_ssh_gateway: Callable[..., SshRunning], ground: Path) -> SshRun
     rules: list[Any] = [
         {"allow": {"ssh": {"paths": [f"{ground}/**"], "operations": ["read", "write", "attributes"]}}},
         {"deny": {"ssh": {"paths": [f"{ground}/private/**"]}}},
+        {"allow": {"ssh": {"shell": True, "forward": ["127.0.0.1:*"]}}},
     ]
     record = {"files": "content", "filesUpTo": 20_000}
     return make_ssh_gateway(policies=[{**POLICY, "rules": [*POLICY["rules"], *rules], "record": record}])
@@ -134,3 +135,50 @@ def test_content_is_on_record_and_in_the_replay(gateway: SshRunning, ground: Pat
     notes = [step["text"] for step in steps if step["step"] == "note"]
     assert any("long" in note and "the first 20000 bytes alone" in note for note in notes)
     assert not any("a.txt" in note and "in part" in note for note in notes)
+
+
+def test_the_replay_of_each_kind(gateway: SshRunning, ground: Path, tmp_path: Path) -> None:
+    """A shell, a forwarded connection and a copy by the old protocol: on a page, as JSON, and for asciinema."""
+    shell = gateway.ssh(options=["-tt"], stdin=b"echo in-the-$((40 + 2))-shell\nexit 3\n")
+    assert shell.returncode == 3, shell.stderr
+    kinds = {"shell": gateway.operations()[-1].session}
+    assert gateway.sshd is not None
+    where = f"127.0.0.1:{gateway.sshd.port}"
+    with subprocess.Popen(
+        ["ssh", *gateway.options(), "-W", where, "web-1"],
+        env=gateway.environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"SSH-2.0-OpenSSH")
+        process.terminate()
+    kinds["forward"] = gateway.operations()[-1].session
+    assert scp(gateway, f"web-1:{ground}/tree/one", "one", cwd=tmp_path).returncode == 0
+    kinds["scp"] = gateway.operations()[-1].session
+    steps = {kind: replayed(gateway, session) for kind, session in kinds.items()}
+    assert all(found[-1]["whole"] and not found[-1]["missing"] for found in steps.values())
+
+    def asked(kind: str) -> list[tuple[str, str]]:
+        return [(step["text"], step["verdict"]) for step in steps[kind] if step["step"] == "statement"]
+
+    def shown(kind: str, stream: str) -> str:
+        return "".join(s["text"] for s in steps[kind] if s["step"] == "output" and s["stream"] == stream)
+
+    assert asked("shell") == [("shell", "allow")]
+    assert "in-the-42-shell" in shown("shell", "stdout")
+    assert "echo in-the-$((40 + 2))-shell" in shown("shell", "stdin")
+    assert [step["tag"] for step in steps["shell"] if step["step"] == "result"] == ["exit 3"]
+    assert asked("forward") == [(where, "allow")]
+    assert shown("forward", "stdout").startswith("SSH-2.0-OpenSSH")
+    assert asked("scp") == [
+        (f"scp -f {ground}/tree/one", "allow"),
+        (f"sftp read {ground}/tree/one", "allow"),
+        (f"sftp read {ground}/tree/one", "allow"),
+    ]
+    assert shown("scp", "file read") == "1\n"
+    config = ("--config", gateway.folder / "gateway.yaml")
+    page = gateway.wicketgate("replay", kinds["scp"], *config)
+    assert (page.returncode, "file> 1" in page.stdout) == (0, True), page.stdout
+    cast = tmp_path / "shell.cast"
+    done = gateway.wicketgate("replay", kinds["shell"], *config, "--export", "asciicast", "--to", cast)
+    assert done.returncode == 0, done.stderr
+    assert any("in-the-42-shell" in json.loads(line)[2] for line in cast.read_text().splitlines()[1:])
