@@ -144,7 +144,7 @@ class Side:
 
     def __init__(self, dsn: str, *, binary: bool) -> None:
         self._dsn = dsn
-        self._binary = binary
+        self.binary = binary
         self._notices: list[str] = []
         self._connection: Any = None
 
@@ -173,7 +173,7 @@ class Side:
         connection, found = self._connection, list[str]()
         self._notices.clear()
         text = statement.text.encode()
-        if self._binary and ";" not in statement.text and "$" not in statement.text:
+        if self.binary and ";" not in statement.text and "$" not in statement.text:
             connection.send_query_params(text, None, result_format=1)
         else:
             connection.send_query(text)

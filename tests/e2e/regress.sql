@@ -1,0 +1,60 @@
+-- Answers that must be the same through the gateway as without it: written for this, in the manner of pg_regress.
+CREATE TABLE fruit(id serial PRIMARY KEY, name text NOT NULL, price numeric(6, 2), picked date, tags text[]);
+INSERT INTO fruit(name, price, picked, tags) VALUES
+  ('apple', 1.20, '2026-09-01', '{red,round}'), ('pear', 1.50, NULL, '{}'), ('quince; "sour"', NULL, '2026-10-11', NULL);
+COPY fruit(name, price) FROM STDIN;
+plum	0.35
+fig\t\\	\N
+\.
+SELECT * FROM fruit ORDER BY id;
+SELECT name, price * 2 AS twice, upper(name) FROM fruit WHERE price > 1 ORDER BY price DESC NULLS LAST;
+SELECT count(*), sum(price), array_agg(name ORDER BY name), string_agg(name, ', ' ORDER BY id) FROM fruit;
+SELECT f, row_to_json(f), (f).name FROM fruit f WHERE id = 1;
+WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5) SELECT i, i * i FROM n;
+SELECT name, rank() OVER (ORDER BY price), lag(name) OVER w FROM fruit WINDOW w AS (ORDER BY id);
+SELECT extract(year FROM picked) AS year, count(*) FROM fruit GROUP BY ROLLUP (1) ORDER BY 1, 2;
+SELECT jsonb_build_object('a', ARRAY[1, 2], 'b', NULL) @> '{"a": [1]}', '{"x": {"y": 1}}'::jsonb #>> '{x,y}';
+SELECT * FROM generate_series(1, 3) WITH ORDINALITY AS t (x, o) CROSS JOIN LATERAL (SELECT x * 10) s (ten);
+SELECT 1/0;
+SELECT nothing FROM fruit;
+SELECT 'x'::int;
+SELECT '{"a'::json;
+INSERT INTO fruit(name) VALUES (NULL);
+INSERT INTO fruit(id, name) VALUES (1, 'again') ON CONFLICT (id) DO UPDATE SET name = excluded.name RETURNING id, name;
+INSERT INTO fruit(id, name) VALUES (1, 'again');
+UPDATE fruit SET price = price + 1 WHERE id < 3 RETURNING id, price;
+DELETE FROM fruit WHERE false RETURNING *;
+BEGIN;
+SAVEPOINT s;
+SELECT 1/0;
+SELECT 'not now';
+ROLLBACK TO s;
+SELECT 'again' \; SELECT 'and again';
+DECLARE c SCROLL CURSOR FOR SELECT id, name FROM fruit ORDER BY id;
+FETCH 2 FROM c;
+FETCH LAST FROM c;
+MOVE BACKWARD 1 FROM c;
+FETCH ALL FROM c;
+COMMIT;
+FETCH c;
+PREPARE ask (int) AS SELECT name FROM fruit WHERE id = $1;
+EXECUTE ask(2);
+EXPLAIN (COSTS OFF) EXECUTE ask(2);
+DEALLOCATE ask;
+COPY (SELECT id, name, tags FROM fruit ORDER BY id) TO STDOUT (FORMAT csv, HEADER, FORCE_QUOTE *);
+COPY fruit TO STDOUT;
+CREATE FUNCTION add_one(int) RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT $1 + 1; END;
+SELECT add_one(41);
+DO $$ BEGIN RAISE NOTICE 'a notice; with %', now() IS NOT NULL; END $$;
+CREATE VIEW cheap AS SELECT name FROM fruit WHERE price < 1;
+SELECT * FROM cheap;
+CREATE TEMP TABLE basket AS SELECT id, name FROM fruit;
+SELECT count(*) FROM basket;
+ALTER TABLE fruit ADD COLUMN weight int DEFAULT 3 CHECK (weight > 0);
+UPDATE fruit SET weight = 0;
+SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = 'fruit'::regclass AND attnum > 0;
+SELECT $tag$it's; a $text$ "here"$tag$, U&'d\0061t\+000061', E'tab\there', B'101', X'1F' /* a comment; */;
+SET search_path = pg_temp;
+SELEC 1;
+DROP VIEW cheap;
+DROP TABLE fruit;
