@@ -91,9 +91,13 @@ def in_words(shown: Mapping[str, Any]) -> str:
     """For a NOTICE."""
     words: list[str] = []
     if shown.get("counted_rows") is not None:
-        words.append(f"{shown['counted_rows']} rows (counted by a run that was rolled back)")
+        words.append(f"{_rows(shown['counted_rows'])} (counted by a run that was rolled back)")
     if shown.get("estimated_rows") is not None:
-        words.append(f"{shown['estimated_rows']} rows (the planner's estimate)")
+        words.append(f"{_rows(shown['estimated_rows'])} (the planner's estimate)")
     if shown.get("note"):
         words.append(str(shown["note"]))
     return ", ".join(words) or "unknown"
+
+
+def _rows(count: object) -> str:
+    return f"{count} row" if count == 1 else f"{count} rows"

@@ -60,5 +60,6 @@ def test_in_words() -> None:
     shown = blast(Estimated(number=1, rows=12, counted=3, plan="Delete on orders"))
     assert shown == {"estimated_rows": 12, "counted_rows": 3, "plan": "Delete on orders"}
     assert in_words(shown).startswith("3 rows (counted")
+    assert in_words({"estimated_rows": 1}) == "1 row (the planner's estimate)"
     assert in_words(unmeasured("no")) == "not measured: no"
     assert in_words({}) == "unknown"
