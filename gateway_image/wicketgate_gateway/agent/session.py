@@ -4,10 +4,6 @@ How this works: the log-in is a task; after it everything is callbacks. A target
 session's credit, and a gateway that does not take more has the target's socket left unread: neither holds up another
 session. When the gateway ends a session that the target does not end by itself shortly after (it was told Terminate),
 what may still run there is cancelled: a bot that was cut off leaves nothing running.
-
-A server sends bulk in pieces of 8 KB, and an agent that is quicker than it would wake for each, and the gateway too. So
-once much came without a break, a piece that is small has the target left unread for a millisecond: the next read takes
-all that has come by then. Nothing else waits: the kernel goes on receiving, and short answers are passed on at once.
 """
 
 from __future__ import annotations
@@ -26,13 +22,6 @@ from wicketgate_gateway.wire.postgres.startup import LoginRefusedError, Paramete
 
 LOGIN_SECONDS = 20.0
 GRACE_SECONDS = 0.5
-GATHER_SECONDS = 0.001
-BREAK_SECONDS = 0.02
-"""A pause of the target's that ends a run of bulk."""
-BULK_BYTES = 256 * 1024
-"""What a run must have brought before anything is gathered."""
-LEAST_BYTES, FULL_BYTES = 4 * 1024, 64 * 1024
-"""Pieces below are no bulk, pieces above need no gathering."""
 
 log = structlog.get_logger("wicketgate.agent")
 
@@ -49,9 +38,6 @@ class Session:
         self._key: Key | None = None
         self._owed = 0
         self._reading = True
-        self._loop = asyncio.get_running_loop()
-        self._run = 0
-        self._last = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         stream.on_close = self._stream_ended
         stream.on_control = self._control
@@ -154,29 +140,10 @@ class Session:
     def _from_target(self, data: bytes) -> None:
         stream = self._stream
         stream.send(data)
-        if not self._reading:
-            return
-        if not stream.writable:
-            self._leave_unread()
-            return
-        size = len(data)
-        if size < LEAST_BYTES:
-            return
-        now = self._loop.time()
-        self._run = size if now - self._last > BREAK_SECONDS else self._run + size
-        self._last = now
-        if size < FULL_BYTES and self._run > BULK_BYTES:
-            self._leave_unread()
-            self._loop.call_later(GATHER_SECONDS, self._gathered)
-
-    def _leave_unread(self) -> None:
-        assert self._connection is not None
-        self._reading = False
-        self._connection.transport.pause_reading()
-
-    def _gathered(self) -> None:
-        if self._connection is not None and not self._connection.ended:
-            self._stream_writable()
+        if self._reading and not stream.writable:
+            assert self._connection is not None
+            self._reading = False
+            self._connection.transport.pause_reading()
 
     def _stream_writable(self) -> None:
         if not self._reading and self._connection is not None:
