@@ -41,7 +41,9 @@ _UNUSED_PARTS: Final = (
     "sqlalchemy/dialects/mssql",
     "sqlalchemy/dialects/mysql",
     "sqlalchemy/dialects/oracle",
-    "zstandard/_cffi*.so",  # for PyPy
+    "zstandard/_cffi*.so", "zstandard/backend_cffi.py",  # for PyPy
+    "prometheus_client/aiohttp", "prometheus_client/bridge", "prometheus_client/django", "prometheus_client/twisted",
+    "prometheus_client/parser.py", "prometheus_client/openmetrics/parser.py",
     "lxml/html", "lxml/isoschematron", "lxml/includes", "lxml/objectify*",  # signatures need lxml.etree alone
     "pydantic/v1",
     "sqlalchemy/ext/automap.py", "sqlalchemy/ext/declarative", "sqlalchemy/ext/horizontal_shard.py",
