@@ -35,7 +35,8 @@ def load(name: str) -> config.StackConfig:
 )
 def test_it_previews(under_mocks: Callable[..., Any], name: str, component: str, found: str) -> None:
     made = under_mocks(lambda: stack.access_stack(load(name), ROOT, CLIENT))
-    assert [r.name for r in made.resources if r.typ.endswith(f":{component}")] == ([name] if name != "adopt" else ["local"])
+    deployment = "local" if name == "adopt" else name
+    assert [r.name for r in made.resources if r.typ.endswith(f":{component}")] == [deployment]
     assert made.of(found)
     components = {r.name for r in made.resources if r.typ.startswith("wicketgate:")}
     assert all(r.parent for r in made.requests if r.name not in components and not r.name.startswith("project-"))

@@ -390,9 +390,9 @@ def hex_runs(data: bytes) -> list[tuple[int, int]]:
 
 
 def number_digits(value: bytes, numeric: bool) -> bytes | None:
-    """The whole digits of a binary int8, or of a binary numeric (`src/backend/utils/adt/numeric.c`); None if it is none.
+    """The whole digits of a binary int8, or of a binary numeric (`src/backend/utils/adt/numeric.c`).
 
-    What is none is looked at as it stands, so that a server cannot pass a secret off as a number.
+    None if it is none: then it is looked at as it stands, so that a server cannot pass a secret off as a number.
     """
     if not numeric:
         return b"%d" % unpack_from(">q", value) if len(value) == 8 else None

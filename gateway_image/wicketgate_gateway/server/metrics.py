@@ -117,7 +117,7 @@ class _Collector:
         """All that is ours, as of now."""
         sources, counters = self._sources, self._sources.journal.counters
         yield _gauge("build_info", "Always 1; the label tells the version.", {(_version(),): 1.0}, "version")
-        running = Counter(dict.fromkeys(PROTOCOLS, 0))
+        running: Counter[str] = Counter(dict.fromkeys(PROTOCOLS, 0))
         running.update([_protocol(name) for name in sources.sessions()])
         yield _gauge("sessions", "Sessions that run.", {(p,): n for p, n in running.items()}, "protocol")
         yield _gauge("sessions_limit", "The most sessions at once.", {(): sources.most_sessions})
