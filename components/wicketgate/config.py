@@ -55,6 +55,9 @@ class Gateway(model.Model):
     """Whether browsers can sign in by SAML too, at a registration of its own; counts with `apiPort` alone."""
     saml_bearer: bool = False
     """With `saml`: whether the API takes a person's signed assertion for a short token (`POST /v1/token`)."""
+    apply_policies: bool = False
+    """Whether administrators may put a changed policy in force from the pages, until the next `pulumi up`. Where the
+    bundle's file is read-only, as in a ConfigMap, they cannot."""
     webhooks: dict[Name, Webhook] = Field(default_factory=dict[str, Webhook])
     """Who is told of held operations."""
     read_people: bool = True

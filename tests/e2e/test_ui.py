@@ -18,6 +18,7 @@ from tests.e2e.test_holds_people import Gated, Tenant
 from tests.running import DATABASE, ROLE
 from tests.ssh import Sshd, SshRunning, free_port
 from tests.web import Upstream
+from wicketgate_gateway.audit.events import PolicyLoaded
 
 pytestmark = pytest.mark.slow
 SHOTS = os.environ.get("WICKETGATE_SCREENSHOTS", "")
@@ -93,6 +94,7 @@ class Shown(Gated, SshRunning):
         config["listen"]["api"]["port"] = self.port
         config["listen"]["http"] = {"port": 0}
         config["people"]["url"] = self.url
+        config["people"]["applyPolicies"] = True
         labels = {"env": "prod", "team": "orders"}
         kinds = {"orders-db": "postgres", "orders-api": "http", "web-1": "ssh"}
         config["targets"] = {name: {"kind": kind, "agent": "eu", "labels": labels} for name, kind in kinds.items()}
@@ -512,3 +514,21 @@ def test_roles_decide_what_is_shown(shown: Shown, visit: Any) -> None:
     page.get_by_role("button", name="Sign in with Microsoft").wait_for()
     page.goto(f"{shown.url}/ui/approvals")
     page.get_by_role("button", name="Sign in with Microsoft").wait_for()
+
+
+def test_a_policy_is_put_in_force_at_once(shown: Shown, visit: Any) -> None:
+    """The last one: what it changes stays."""
+    assert "secrets are for people" in shown.psql("SELECT * FROM secrets").stderr
+    page = visit("Root")
+    page.goto(f"{shown.url}/ui/policies/people")
+    editor = page.get_by_label("The policy, as YAML")
+    editor.fill(editor.input_value().replace("secrets are for people", "ask the team first"))
+    page.get_by_role("button", name="Try it out").click()
+    page.get_by_role("heading", name="Put it in force").wait_for()
+    page.get_by_label("Why").fill("INC-4711")
+    page.get_by_role("button", name="Apply now").click()
+    page.get_by_role("heading", name="Policies").wait_for()
+    shown.wait(lambda: "ask the team first" in shown.psql("SELECT * FROM secrets").stderr, 60)
+    loaded = [event for event in shown.events() if isinstance(event, PolicyLoaded)]
+    assert (loaded[-1].by, loaded[-1].reason) == ("Root", "INC-4711")
+    assert loaded[0].by == ""

@@ -254,6 +254,7 @@ def whole_desk(whole_cloud: Any, tmp_path_factory: pytest.TempPathFactory) -> It
             "url": "https://gate.example:8444",
             "client": whole_cloud.clients["cli"],
             "saml": {"client": whole_cloud.clients["gateway-saml"], "entityId": "api://gateway-saml"},
+            "applyPolicies": True,
         },
         "tls": {"certificateFile": str(leaf.cert_file), "keyFile": str(leaf.key_file)},
         "state": str(state),

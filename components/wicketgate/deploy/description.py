@@ -126,8 +126,15 @@ def _people(config: StackConfig, ids: Identities) -> People | None:
         client=ids.cli_client_id,
         sign_in=settings.sign_in,
         webhooks=dict(settings.webhooks),
-        **({"saml": _saml(ids, bearer=settings.saml_bearer)} if settings.saml else {}),
+        **_more(config, ids),
     )
+
+
+def _more(config: StackConfig, ids: Identities) -> dict[str, Any]:
+    # What is off stays unsaid.
+    settings = config.gateway
+    found: dict[str, Any] = {"apply_policies": True} if settings.apply_policies else {}
+    return found | ({"saml": _saml(ids, bearer=settings.saml_bearer)} if settings.saml else {})
 
 
 def _saml(ids: Identities, *, bearer: bool) -> Saml:

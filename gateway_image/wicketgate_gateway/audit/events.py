@@ -136,6 +136,10 @@ class PolicyLoaded(Event, frozen=True, kw_only=True, tag="policy-loaded"):
     """A bundle came into force."""
 
     policy: str
+    by: str = ""
+    """The person who put it in force from the pages, and why; empty where it came with a deployment."""
+    by_id: str = ""
+    reason: str = ""
 
 
 class PolicyRefused(Event, frozen=True, kw_only=True, tag="policy-refused"):

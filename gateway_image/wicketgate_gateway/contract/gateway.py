@@ -217,6 +217,8 @@ class People(Model):
     """Who is told of held operations."""
     saml: Saml | None = None
     """Sign-in by SAML in the browser; left out, there is none."""
+    apply_policies: bool = False
+    """Whether administrators may put a changed policy in force from the pages, until the next deployment."""
 
 
 def _at_most_a_minute(value: str) -> str:

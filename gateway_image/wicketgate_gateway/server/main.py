@@ -37,6 +37,7 @@ from wicketgate_gateway.contract.model import read
 from wicketgate_gateway.contract.values import seconds
 from wicketgate_gateway.identity import http
 from wicketgate_gateway.identity.authenticator import Authenticator
+from wicketgate_gateway.policy.applied import account_of
 from wicketgate_gateway.policy.load import PolicySet, PolicyStore
 from wicketgate_gateway.recording.files import make_folder
 from wicketgate_gateway.recording.journal import Journal
@@ -113,7 +114,9 @@ class Gateway:
 
         def loaded(policies: PolicySet) -> None:
             log.info("policies loaded", digest=policies.digest)
-            journal.submit([PolicyLoaded(time=time.time_ns(), policy=policies.digest)])
+            found = account_of(policies.digest, Path(config.state))
+            told = {"by": found.by, "by_id": found.by_id, "reason": found.reason} if found else {}
+            journal.submit([PolicyLoaded(time=time.time_ns(), policy=policies.digest, **told)])
 
         def refused(error: DocumentError, current: PolicySet) -> None:
             log.error("policies refused: the ones before stay in force", reason=str(error))

@@ -1,6 +1,7 @@
 """Policies in the browser: what is in force, read and edited; a proposal leaves as a file or a patch to commit.
 
-The file is the source of truth: nothing here changes what is enforced (`proposals.py` tries a proposal out).
+The file is the source of truth (`proposals.py` tries a proposal out). Where `people.applyPolicies` says so, an
+administrator may put what was tried out in force at once; the next deployment brings the file's state back.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import difflib
 from typing import Any
 
 import yaml as pyyaml
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.gateway import ADMIN_ROLE, APPROVER_ROLE, AUDITOR_ROLE
@@ -66,8 +67,40 @@ async def tried(visit: Visit) -> Page | Response:
         headers = {"Content-Disposition": f'attachment; filename="{policy.policy}.patch"'}
         return Response("\n".join(diff) + "\n", media_type="text/x-patch", headers=headers)
     cases = form.get("cases", "").replace("\r\n", "\n")
+    if form.get("do") == "apply":
+        return await _applied(visit, policy, proposal, cases, form)
     result = await asyncio.to_thread(proposals.judge, visit.desk.parts, policy, proposal, cases)
-    return Page("policy.html", {**_values(policy, proposal, cases), "diff": diff, "result": result})
+    values = {**_values(policy, proposal, cases), "diff": diff, "result": result, "may_apply": _may_apply(visit)}
+    return Page("policy.html", values)
+
+
+def _may_apply(visit: Visit) -> bool:
+    people = visit.desk.parts.config.people
+    return people is not None and people.apply_policies and ADMIN_ROLE in visit.caller.roles
+
+
+async def _applied(visit: Visit, policy: BundledPolicy, proposal: str, cases: str, form: dict[str, str]) -> Response:
+    if not _may_apply(visit):
+        visit.require(ADMIN_ROLE)
+        raise WicketgateError(
+            "policies cannot be applied from here", code="policy-apply-off", remedy="save a patch and commit it"
+        )
+    reason = form.get("reason", "").strip()
+    if not reason:
+        raise WicketgateError("why it is applied is not said", code="policy-apply-invalid", remedy="give a reason")
+    person = (await visit.acting()).person.principal
+    await asyncio.to_thread(
+        proposals.apply,
+        visit.desk.parts,
+        policy,
+        proposal,
+        cases,
+        digest=form.get("digest", ""),
+        by=person.name,
+        by_id=person.object_id,
+        reason=reason[:500],
+    )
+    return RedirectResponse("/ui/policies", 303)
 
 
 def _values(policy: BundledPolicy, proposal: str, cases: str) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 How this works: the proposal is read and compiled as `policy check` does, put in place of the policy in force, and
 recent operations are decided by both bundles, as `policy replay` does. Test cases are those of `NAME.test.yaml`
-(`policy.cases`), given as text: they name no file. Nothing that is in force changes.
+(`policy.cases`), given as text: they name no file. Nothing that is in force changes but by `apply`.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from wicketgate_gateway.api.app import Parts
@@ -19,7 +20,9 @@ from wicketgate_gateway.cli.policy_replay import Change, Judge
 from wicketgate_gateway.contract import model, yaml
 from wicketgate_gateway.contract.errors import DocumentError, Problem, WicketgateError
 from wicketgate_gateway.contract.policy import Bundle, BundledPolicy, Policy
+from wicketgate_gateway.policy import applied
 from wicketgate_gateway.policy import cases as policy_cases
+from wicketgate_gateway.policy.applied import Account
 from wicketgate_gateway.policy.compile import compile_policy
 from wicketgate_gateway.policy.load import PolicySet
 from wicketgate_gateway.store.base import Connection
@@ -54,6 +57,29 @@ def judge(parts: Parts, policy: BundledPolicy, proposal: str, cases: str) -> dic
         "changes": summary(changes),
         "tests": run_cases(bundle, found, cases) if cases.strip() else None,
     }
+
+
+def apply(
+    parts: Parts, policy: BundledPolicy, proposal: str, cases: str, *, digest: str, by: str, by_id: str, reason: str
+) -> None:
+    """Put a proposal in force that was tried out with this outcome. Raises WicketgateError, with nothing changed, if
+    it does not compile, its tests fail, or it is not what the person saw."""
+    bundle = parts.policies().bundle
+    try:
+        found = _read(policy, proposal, f"{policy.policy}.yaml")
+        proposed = PolicySet(_with(bundle, policy, found))
+    except DocumentError as error:
+        raise WicketgateError("it does not compile", code="policy-apply-invalid", remedy=str(error)) from None
+    if proposed.digest != digest:
+        raise WicketgateError(
+            "this is not what was tried out, or the policies changed meanwhile",
+            code="policy-changed",
+            remedy="try it out again, and look at what comes of it",
+        )
+    if cases.strip() and ((tests := run_cases(bundle, found, cases))["problems"] or tests["wrong"]):
+        raise WicketgateError("its test cases fail", code="policy-tests-fail", remedy="mend the policy, or the cases")
+    account = Account(digest=digest, before=bundle.digest, policy=policy.policy, by=by, by_id=by_id, reason=reason)
+    applied.apply(proposed.bundle, Path(parts.config.policies), Path(parts.config.state), account)
 
 
 def _read(policy: BundledPolicy, proposal: str, name: str) -> Policy:
