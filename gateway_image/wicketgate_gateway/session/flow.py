@@ -178,6 +178,9 @@ class Flow:
             if not left:
                 if decoder.buffered:
                     self._ends.wake()
+                else:
+                    # Nothing may come from the target either, which answers at a Sync that has yet to be read.
+                    self.hungry = True
                 return
             left -= 1
             event = decoder.next()

@@ -28,6 +28,17 @@ async def test_many_messages_are_looked_at_in_turns_and_stay_in_order(world: Any
     assert world.postgres.busy
 
 
+@pytest.mark.parametrize("count", [PUMP_MESSAGES - 1, PUMP_MESSAGES, PUMP_MESSAGES + 1, 2 * PUMP_MESSAGES])
+async def test_a_turn_that_ends_with_the_bytes_that_came_reads_on(world: Any, count: int) -> None:
+    """A pipeline without its Sync: the server says nothing yet, so nothing but reading can go on."""
+    await world.send(m.query("BEGIN"))
+    await world.answer(m.command_complete("BEGIN"), m.ready_for_query(b"T"))
+    await world.send(*([m.FLUSH] * count))
+    for _ in range(4):
+        await world.send()
+    assert world.postgres.hungry
+
+
 async def test_too_many_without_an_answer_stop_the_reading(world: Any) -> None:
     await world.send(*([m.SYNC] * (MAX_UNDER_WAY + 10)))
     assert not world.postgres.hungry
