@@ -226,6 +226,8 @@ def kube_node(kube: KubeRunning) -> Iterator[KubeRunning]:
         "mkdir -p /tmp/www; echo hello-web > /tmp/www/index.html; httpd -p 8080 -h /tmp/www; httpd -p 8081 -h /tmp/www;"
         " echo started; i=0; while sleep 0.2; do i=$((i+1)); echo line $i; done"
     )
+    # What an earlier node left, should this be set up twice on one cluster.
+    kube.cluster.kubectl("-n", "shop", "delete", "pod", "web", "--ignore-not-found", "--force", "--grace-period=0")
     try:
         node.start()
         node.run("web", ["sh", "-c", script], namespace="shop")
