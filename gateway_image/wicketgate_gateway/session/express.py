@@ -51,8 +51,8 @@ _Table: TypeAlias = dict[bytes, _Entry]
 _Car: TypeAlias = tuple[_Entry, bytes, int, int]
 """Its event, its shape (`PARSED`, `DESCRIBED`, `SYNCED`), and where in the chunk it ends."""
 PARSED, DESCRIBED, SYNCED = 1, 2, 4
-TRAINS = False
-"""Off: pipelines of thousands of queries stalled at times with them, and why is not known yet."""
+TRAINS = True
+"""Whether several queries in one chunk fly together; a switch for measurements."""
 _ENDS = -2
 """In place of a count of rows: COMMIT or ROLLBACK."""
 
