@@ -199,6 +199,7 @@ class People:
     host: str
     ca_file: Path
     token: str
+    refused: str = ""
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """The answer."""
@@ -230,6 +231,7 @@ class People:
             # Each process takes a new bundle by itself: this one has not looked yet.
             if '"policy-changed"' not in str(error):
                 raise
+            self.refused = str(error)
             return False
         return True
 
@@ -241,5 +243,5 @@ class People:
                 whole = self.ask("GET", f"/v1/approvals/{each['handle']}")
                 if part in json.dumps(whole) and self._approved(each["handle"], whole["seal"]):
                     return
-            assert time.monotonic() < end, "nobody was asked"
+            assert time.monotonic() < end, f"nobody was asked: {self._waiting()} {self.refused}"
             time.sleep(0.1)

@@ -413,12 +413,13 @@ def one_bot_more_drops_no_session(up: Up) -> None:
     done = up.stack.up()
     assert {n for n in done["create"] if "nightly-report" not in n} == set()
     assert changed(done) - done["create"] <= {"kubernetes-gateway-policies", "policies", "wicketgate-kubernetes"}
-    # Kubelet brings the ConfigMap into the volumes, and each gateway takes it while it runs.
+    # Kubelet brings the ConfigMap into the volumes, within a minute or so, and each gateway takes it while it runs.
+    digest = up.stack.run("stack", "output", "policy", "--stack", up.stack.name).strip()
     for pod in ("gateway-0", "gateway-1"):
         eventually(
-            lambda pod=pod: up.psql("nightly-report", "SELECT 1", host=f"{pod}.{REPLICAS}").returncode == 0,
-            f"{pod} to know the new bot",
+            lambda pod=pod: digest in up.kubectl("-n", NAMESPACE, "logs", pod), f"{pod} to take the new bundle", 150
         )
+        assert up.psql("nightly-report", "SELECT 1", host=f"{pod}.{REPLICAS}").returncode == 0
     assert long.ask("SELECT name FROM customers WHERE id = 2") == "Bob"
     assert long.close() == ""
     assert {name: pod["metadata"]["uid"] for name, pod in up.pods().items()} == before
