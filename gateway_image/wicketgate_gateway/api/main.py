@@ -44,6 +44,7 @@ from wicketgate_gateway.identity.authenticator import Authenticator
 from wicketgate_gateway.identity.people import PeopleAuthenticator
 from wicketgate_gateway.identity.workload import WorkloadCredential
 from wicketgate_gateway.policy.load import PolicyStore
+from wicketgate_gateway.recording.files import write_whole
 from wicketgate_gateway.server.tls import server_context
 from wicketgate_gateway.ui.app import WithPages
 from wicketgate_gateway.ui.desk import Desk
@@ -105,7 +106,7 @@ async def run(config: GatewayConfig, stop: asyncio.Event) -> None:
             while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn tells by no event
                 await asyncio.sleep(0.01)
             port = int(bound.getsockname()[1])
-            _write_whole(ready, json.dumps({"api": port, "pid": os.getpid()}) + "\n")
+            write_whole(ready, json.dumps({"api": port, "pid": os.getpid()}) + "\n")
             log.info("api ready", port=port)
             await stop.wait()
             ready.unlink(missing_ok=True)
@@ -138,12 +139,6 @@ def _bind(host: str, port: int) -> socket.socket:
             remedy="check `listen.api`; port 0 takes a free one",
         ) from None
     return bound
-
-
-def _write_whole(path: Path, text: str) -> None:
-    new = path.with_suffix(".new")
-    new.write_text(text)
-    new.replace(path)
 
 
 def _configured(given: str) -> GatewayConfig:

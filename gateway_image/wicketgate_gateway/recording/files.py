@@ -24,6 +24,13 @@ def make_folder(path: Path) -> None:
     path.mkdir(mode=FOLDER_MODE, exist_ok=True)
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Whoever finds the file finds all of it. Raises OSError."""
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.replace(path)
+
+
 class AppendFile:
     """A file open for appending; `end` is the offset after the last whole append."""
 

@@ -39,7 +39,7 @@ from wicketgate_gateway.identity import http
 from wicketgate_gateway.identity.authenticator import Authenticator
 from wicketgate_gateway.policy.applied import account_of
 from wicketgate_gateway.policy.load import PolicySet, PolicyStore
-from wicketgate_gateway.recording.files import make_folder
+from wicketgate_gateway.recording.files import make_folder, write_whole
 from wicketgate_gateway.recording.journal import Journal
 from wicketgate_gateway.recording.recorder import Recorder
 from wicketgate_gateway.server import heap, workers
@@ -114,7 +114,7 @@ class Gateway:
 
         def loaded(policies: PolicySet) -> None:
             log.info("policies loaded", digest=policies.digest)
-            found = account_of(policies.digest, Path(config.state))
+            found = account_of(policies.digest, Path(config.policies), Path(config.state))
             told = {"by": found.by, "by_id": found.by_id, "reason": found.reason} if found else {}
             journal.submit([PolicyLoaded(time=time.time_ns(), policy=policies.digest, **told)])
 
@@ -196,7 +196,7 @@ class Gateway:
             api.start()
             stack.push_async_callback(api.stop)
         self.ports = ports
-        workers.write_whole(self.state / PORTS, json.dumps(self.ports) + "\n")
+        write_whole(self.state / PORTS, json.dumps(self.ports) + "\n")
         log.info("gateway ready", name=config.name, **self.ports)
 
     async def stop(self) -> None:

@@ -27,7 +27,7 @@ import structlog
 
 from wicketgate_gateway.contract.errors import WicketgateError
 from wicketgate_gateway.contract.gateway import GatewayConfig, Listen
-from wicketgate_gateway.recording.files import make_folder
+from wicketgate_gateway.recording.files import make_folder, write_whole
 from wicketgate_gateway.server.children import Child
 from wicketgate_gateway.server.keys import mask_key
 from wicketgate_gateway.store import place
@@ -48,13 +48,6 @@ log = structlog.get_logger("wicketgate.gateway")
 def folder(state: Path, number: int) -> Path:
     """What a worker writes alone, in the state folder."""
     return state / FOLDER / str(number)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Whoever finds the file finds all of it."""
-    new = path.with_suffix(".new")
-    new.write_text(text)
-    new.replace(path)
 
 
 class Cancels:

@@ -7,6 +7,7 @@ recent operations are decided by both bundles, as `policy replay` does. Test cas
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,7 +25,7 @@ from wicketgate_gateway.policy import applied
 from wicketgate_gateway.policy import cases as policy_cases
 from wicketgate_gateway.policy.applied import Account
 from wicketgate_gateway.policy.compile import compile_policy
-from wicketgate_gateway.policy.load import PolicySet
+from wicketgate_gateway.policy.load import PolicySet, load_bundle
 from wicketgate_gateway.store.base import Connection
 
 TRIED_DAYS, TRIED = 7, 2000
@@ -32,6 +33,7 @@ TRIED_DAYS, TRIED = 7, 2000
 MAX_CASES = 2000
 """Statements of test cases that are decided."""
 EXAMPLES = 5
+_APPLYING = threading.Lock()
 _BUNDLED = ("groups", "bots")
 
 
@@ -64,8 +66,17 @@ def apply(
 ) -> None:
     """Put a proposal in force that was tried out with this outcome. Raises WicketgateError, with nothing changed, if
     it does not compile, its tests fail, or it is not what the person saw."""
-    bundle = parts.policies().bundle
+    with _APPLYING:
+        _apply(parts, policy, proposal, cases, digest=digest, by=by, by_id=by_id, reason=reason)
+
+
+def _apply(
+    parts: Parts, policy: BundledPolicy, proposal: str, cases: str, *, digest: str, by: str, by_id: str, reason: str
+) -> None:
+    file = Path(parts.config.policies)
     try:
+        # From the file: somebody else's change may be there that has not been taken up yet.
+        bundle = load_bundle(file).bundle
         found = _read(policy, proposal, f"{policy.policy}.yaml")
         proposed = PolicySet(_with(bundle, policy, found))
     except DocumentError as error:
@@ -79,7 +90,7 @@ def apply(
     if cases.strip() and ((tests := run_cases(bundle, found, cases))["problems"] or tests["wrong"]):
         raise WicketgateError("its test cases fail", code="policy-tests-fail", remedy="mend the policy, or the cases")
     account = Account(digest=digest, before=bundle.digest, policy=policy.policy, by=by, by_id=by_id, reason=reason)
-    applied.apply(proposed.bundle, Path(parts.config.policies), Path(parts.config.state), account)
+    applied.apply(proposed.bundle, file, Path(parts.config.state), account)
 
 
 def _read(policy: BundledPolicy, proposal: str, name: str) -> Policy:

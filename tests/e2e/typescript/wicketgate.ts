@@ -1,4 +1,4 @@
-// What `pulumi package add components` generates, as far as this program needs it: remote components by their types.
+// The components by their types, as an SDK has them; written by hand, as far as this program needs them.
 import * as pulumi from "@pulumi/pulumi";
 
 export interface FederatedCredential {

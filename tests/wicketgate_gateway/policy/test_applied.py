@@ -22,16 +22,30 @@ def test_the_bundle_takes_the_files_place_and_keeps_its_mode(tmp_path: Path) -> 
     assert file.read_text() == BUNDLE.render()
     assert file.stat().st_mode & 0o777 == 0o640
     assert (tmp_path / applied.FILE).stat().st_mode & 0o777 == 0o600
-    assert applied.account_of(BUNDLE.digest, tmp_path) == ACCOUNT
+    account = applied.account_of(BUNDLE.digest, file, tmp_path)
+    assert account is not None
+    assert account.model_copy(update={"file": ""}) == ACCOUNT
     assert sorted(os.listdir(tmp_path)) == ["bundle.json", applied.FILE]
 
 
 def test_another_bundle_has_no_account(tmp_path: Path) -> None:
-    assert applied.account_of(BUNDLE.digest, tmp_path) is None
+    file = tmp_path / "bundle.json"
+    assert applied.account_of(BUNDLE.digest, file, tmp_path) is None
+    file.write_text("{}")
     (tmp_path / applied.FILE).write_text("nonsense")
-    assert applied.account_of(BUNDLE.digest, tmp_path) is None
-    (tmp_path / applied.FILE).write_text(ACCOUNT.model_dump_json())
-    assert applied.account_of("sha256:other", tmp_path) is None
+    assert applied.account_of(BUNDLE.digest, file, tmp_path) is None
+    applied.apply(BUNDLE, file, tmp_path, ACCOUNT)
+    assert applied.account_of("sha256:other", file, tmp_path) is None
+
+
+def test_nobody_is_named_for_the_same_bundle_from_a_deployment(tmp_path: Path) -> None:
+    file = tmp_path / "bundle.json"
+    file.write_text("{}")
+    applied.apply(BUNDLE, file, tmp_path, ACCOUNT)
+    new = tmp_path / "new"
+    new.write_text(BUNDLE.render())
+    new.replace(file)
+    assert applied.account_of(BUNDLE.digest, file, tmp_path) is None
 
 
 def test_what_cannot_be_written_changes_nothing(tmp_path: Path) -> None:
@@ -40,3 +54,8 @@ def test_what_cannot_be_written_changes_nothing(tmp_path: Path) -> None:
         applied.apply(BUNDLE, file, tmp_path, ACCOUNT)
     assert raised.value.code == "policy-not-writable"
     assert not file.exists()
+    file.parent.mkdir()
+    file.write_text("{}")
+    with pytest.raises(WicketgateError, match="cannot be written"):
+        applied.apply(BUNDLE, file, tmp_path / "no-state", ACCOUNT)
+    assert (file.read_text(), os.listdir(file.parent)) == ("{}", ["bundle.json"])

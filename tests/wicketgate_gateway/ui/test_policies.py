@@ -105,13 +105,16 @@ def test_an_administrator_puts_in_force_what_was_tried_out(desk: Any, tab: Any, 
     assert (done.status_code, done.headers["location"]) == (303, "/ui/policies")
     assert load_bundle(bundle_file).digest == digest
     _until(lambda: digest in page.get("/ui/policies").text)
-    account = account_of(digest, Path(desk.config.state))
+    account = account_of(digest, bundle_file, Path(desk.config.state))
     assert account is not None
     assert (account.by, account.policy, account.before) == ("Root", "orders", desk.policy)
     assert account.reason == "incident 7 <b>"
 
-    # What was tried out on the bundle before is no longer what is changed.
-    assert page.post("/ui/policies/orders", form | {"digest": desk.policy}).status_code >= 400
+    # What was tried out on a bundle that is not the file's any more is refused, be it taken up yet or not.
+    other = bundle.model_copy(update={"approvers": {}})
+    bundle_file.write_text(other.render())
+    assert page.post("/ui/policies/orders", form).status_code == 409
+    assert load_bundle(bundle_file).digest == other.digest
 
     bundle_file.write_text(before)
     _until(lambda: desk.policy in page.get("/ui/policies").text)
