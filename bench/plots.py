@@ -98,7 +98,7 @@ def _workers(figures: Figures, folder: Path) -> Path:
     cpu.set(ylabel="CPU µs per query, all of them", xlabel="gateway processes")
     for axis in (rate, cpu):
         axis.set_xticks(counts)
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, axis.get_ylim()[1] * 1.1)  # from nought, and the highest point in full
         axis.grid(alpha=0.3)
     return _save(figure, folder / "workers.svg")
 
@@ -106,14 +106,14 @@ def _workers(figures: Figures, folder: Path) -> Path:
 def _bulk(figures: Figures, folder: Path) -> Path:
     from matplotlib import pyplot
 
-    figure, axis = pyplot.subplots(figsize=(6, 3))
+    figure, axis = pyplot.subplots(figsize=(7.5, 3))
     names = list(next(iter(figures.bulk.values())))
     for place, name in enumerate(sorted(names, key=list(_COLOURS).index)):
         rates = [median(r.megabytes_per_second for r in found[name]) for found in figures.bulk.values()]
         spots = [n + (place - (len(names) - 1) / 2) * 0.25 for n in range(len(rates))]
         axis.bar(spots, rates, width=0.22, label=name, color=_COLOURS[name])
-    axis.set_xticks(range(len(figures.bulk)), list(figures.bulk))
+    axis.set_xticks(range(len(figures.bulk)), [what.replace(", ", ",\n") for what in figures.bulk])
     axis.set_ylabel("MB/s")
-    axis.legend()
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     axis.grid(axis="y", alpha=0.3)
     return _save(figure, folder / "bulk.svg")
