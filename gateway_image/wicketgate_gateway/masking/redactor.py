@@ -6,6 +6,8 @@ Everything before is scanned and passed on. A word (or a private key) without an
 and the rest of it dropped: it could be anything.
 
 For terminals: `idle`, called when nothing came for a while, lets go of what waits, unless a secret has clearly begun.
+What was let go is remembered to the end of its line, and what follows is looked at together with it: a pause within a
+hit shows what came before the pause, and nothing behind it.
 """
 
 from __future__ import annotations
@@ -45,7 +47,8 @@ class Redactor:
         self._held = b""
         self._again = 0  # bytes held below which another look cannot let go of more
         self._dropping: re.Pattern[bytes] | None = None
-        self._before = b""  # the byte before what is held, for what must stand apart
+        self._before = b""  # the byte before what is held, for what must stand apart; more once `idle` let go of some
+        self._let_go = False
 
     @property
     def held(self) -> int:
@@ -68,13 +71,27 @@ class Redactor:
         if len(buffer) < self._again and not _BREAK.search(data):
             self._held = buffer
             return b""
-        return self._pass_on(buffer, self._open(buffer))
+        return self._pass_on(buffer, self._cut(buffer))
+
+    def _cut(self, buffer: bytes) -> int:
+        """Where what may not yet be passed on begins."""
+        if not self._let_go:
+            return self._open(buffer)
+        return max(self._open(self._before + buffer) - len(self._before), 0)
 
     def idle(self) -> bytes:
         """What waits, unless it begins as secrets do; for terminals, where people wait to see what was typed."""
         buffer = self._held
-        if not buffer or _BEGUN.search(buffer) or _PEM in buffer or buffer[-1:] in b"\x1b\\":
+        if not buffer or buffer[-1:] in b"\x1b\\":
             return b""
+        shift = len(self._before) if self._let_go else 0
+        view = self._before + buffer if shift else buffer
+        if any(found.end() > shift for found in _BEGUN.finditer(view)):
+            return b""
+        if view.find(_PEM, max(0, shift - len(_PEM) + 1)) >= 0:
+            return b""
+        if not self._let_go:
+            self._let_go, self._before = True, self._before[-1:]
         return self._pass_on(buffer, len(buffer))
 
     def flush(self) -> bytes:
@@ -97,15 +114,19 @@ class Redactor:
             out, cut = b"*" * len(buffer) if self._stars else REDACTED, len(buffer)
         self._held = rest = buffer[cut:]
         if cut:
-            self._before = buffer[cut - 1 : cut]
+            self._remember(before, buffer[:cut])
         self._again = len(rest) + max(64, len(rest) // 2)
         if len(rest) > MOST_HELD:
             self._held, self._again = b"", 0
-            self._dropping = _AFTER_PEM if _PEM in rest else _BREAK
+            self._dropping = _AFTER_PEM if _PEM in (self._before + rest if self._let_go else rest) else _BREAK
             if self._stars:
                 return out + b"*" * len(rest)
             return out + (b"" if self._detecting.strictest is MaskMethod.NULL else REDACTED)
         return out
+
+    def _remember(self, before: bytes, passed: bytes) -> None:
+        self._let_go = self._let_go and b"\n" not in passed
+        self._before = (before + passed)[-_TAIL:] if self._let_go else passed[-1:]
 
     def _spliced(self, data: bytes, hits: Sequence[tuple[int, int, int]]) -> bytes:
         if self._stars and hits:

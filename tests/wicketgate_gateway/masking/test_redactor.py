@@ -106,6 +106,37 @@ def test_little_waits() -> None:
     assert plain.feed(b"ODNN7EXAMPLE\n") == REDACTED + b"\n"
 
 
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_pause_within_a_hit_shows_nothing_behind_it(secret: bytes) -> None:
+    """An attack: print the first bytes, wait until they are let go, print the rest."""
+    for cut in range(1, len(secret)):
+        stream = Redactor(LOOKS)
+        shown = stream.feed(b"before " + secret[:cut]) + stream.idle()
+        behind = stream.feed(secret[cut:] + b" after\n") + stream.idle() + stream.flush()
+        assert behind.endswith(b"after\n")
+        if len(secret) - cut > 4:  # shorter ends are found in other words, too
+            assert secret[cut:] not in behind, cut
+        assert secret not in shown + behind
+
+
+@pytest.mark.parametrize("secret", [SECRETS[0], SECRETS[5], SECRETS[6]])
+def test_pauses_after_each_byte(secret: bytes) -> None:
+    """What marks a secret as one is all that is seen of it."""
+    stream = Redactor(LOOKS)
+    shown = b"".join(stream.feed(bytes([each])) + stream.idle() for each in b"x " + secret + b" y\n") + stream.flush()
+    assert shown.startswith(b"x " + secret[:2])
+    assert shown.endswith(REDACTED + b" y\n")
+    assert len(shown) < len(b"x  y\n" + REDACTED) + len("-----BEGIN ")
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([b"ls", b" ", b"-la", b"\n", b"$ ", b"total 12", b"\r", b"x" * 90]), max_size=20))
+def test_pauses_change_nothing_else(pieces: list[bytes]) -> None:
+    """Where nothing is found, all comes out, once."""
+    stream = Redactor(LOOKS)
+    assert b"".join(stream.feed(each) + stream.idle() for each in pieces) + stream.flush() == b"".join(pieces)
+
+
 def test_a_word_without_an_end_is_masked_and_dropped() -> None:
     stream = Redactor(LOOKS)
     out = stream.feed(b"begin ") + b"".join(stream.feed(b"a" * 4096) for _ in range(2 * MOST_HELD // 4096))

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from wicketgate_gateway.contract.policy import MaskMethod
 from wicketgate_gateway.contract.verdict import Effect, Verdict
+from wicketgate_gateway.masking.detectors import Detecting, Detectors
 from wicketgate_gateway.policy.kubernetes_operation import point_of
 from wicketgate_gateway.session import kubernetes_streams as streams
 from wicketgate_gateway.session.kubernetes_request import Asked
+from wicketgate_gateway.session.redacting import Redacting
 from wicketgate_gateway.wire.http.head import parse_request
-from wicketgate_gateway.wire.kubernetes.channels import SpdyChannels, WebSocketChannels
+from wicketgate_gateway.wire.kubernetes.channels import V5, Channel, Sent, SpdyChannels, WebSocketChannels
 from wicketgate_gateway.wire.kubernetes.request import RequestError, understand
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -75,3 +81,69 @@ def test_how_a_command_ended() -> None:
     failed = {"status": "Failure", "details": {"causes": [{"reason": "ExitCode", "message": "7"}]}}
     assert streams._outcome([json.dumps(failed).encode()]) == ("error", "7")
     assert streams._outcome([]) == ("lost", "")
+
+
+class Pod:
+    """An upgraded connection to a pod that prints its frames one by one, with a pause after each that is not the last;
+    it is the client's connection as well, which says nothing."""
+
+    def __init__(self, frames: list[tuple[Channel, bytes]]) -> None:
+        self._frames = frames
+        self._side = WebSocketChannels(V5)
+        self._pause = False
+        self.written = b""
+        self.lost = ""
+
+    async def ready(self, _seconds: float) -> bool:
+        """No longer than it takes: the pause is over once somebody has waited in vain."""
+        pause, self._pause = self._pause, False
+        return not pause
+
+    async def raw(self) -> bytes:
+        if not self._frames:
+            return b""
+        self._side.send(*self._frames.pop(0))
+        self._pause = True
+        return self._side.out()
+
+    async def send(self, _data: bytes) -> None: ...
+
+    def close(self) -> None: ...
+
+    async def write(self, data: bytes) -> None:
+        self.written += data
+
+
+class Client(Pod):
+    async def raw(self) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("cut", [1, 3, 4, 10])
+@pytest.mark.parametrize(
+    "secret",
+    [b"AKIA" + b"IOSFODNN7EXAMPLE", b"-----BEGIN RSA " + b"PRIVATE KEY-----\nMIIE\nab\n-----END RSA PRIVATE KEY-----"],
+)
+async def test_a_canary_over_two_frames_with_a_pause_between(cut: int, secret: bytes) -> None:
+    """Neither client nor recording gets what comes behind the pause; the status comes last, and whole."""
+    done = (Channel.ERROR, b'{"status":"Success"}')
+    pod = Pod([(Channel.STDOUT, b"a " + secret[:cut]), (Channel.STDOUT, secret[cut:] + b" b\n"), done])
+    client = Client([])
+    kept: list[bytes] = []
+    session: Any = SimpleNamespace(
+        session=SimpleNamespace(bytes_out=0), record=lambda _channel, data, client: kept.append(data)
+    )
+    masks = Redacting(Detecting.all(Detectors(["api-key", "private-key"]), MaskMethod.REDACT, b"k" * 32))
+    near, far = WebSocketChannels(V5), WebSocketChannels(V5, client=True)
+    async with asyncio.timeout(60):
+        ended = await streams._pump(session, near, far, pod, client, masks)  # type: ignore[arg-type] - as it uses them
+    assert ended == ("ok", "0")
+    sent = [event for event in WebSocketChannels(V5, client=True).feed(client.written) if isinstance(event, Sent)]
+    shown = b"".join(event.data for event in sent if event.channel is Channel.STDOUT)
+    assert shown.startswith(b"a ")
+    assert shown.endswith(b" b\n")
+    assert secret[cut:] not in shown
+    assert b"".join(kept) == shown + done[1]
+    assert (sent[-1].channel, sent[-1].data) == done
