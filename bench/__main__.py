@@ -2,8 +2,9 @@
 
 All endpoints take turns within each repeat, in random order, so that a slow minute of the machine slows all of them;
 figures are medians over the repeats, ratios are medians of the ratios within a repeat. CPU per query of a process is
-the figure to trust: latency and throughput are the machine's. TLS on every leg (the gateway takes no other connection).
-`--quick` is one short repeat of each case, to see that all of it runs. All of it takes about a quarter of an hour.
+the figure to trust: latency and throughput are the machine's. TLS on every leg, but for the part `plain`, where the
+client's leg has none. `--quick` is one short repeat of each case, to see that all of it runs. All of it takes less than
+half an hour.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from bench.load import Bulk, SetUp, Small
 
 MODES = ("simple", "extended", "prepared", "pipelined")
 CLIENTS = (1, 8, 32, 128)
-PARTS = ("small", "bulk", "beside", "setup", "idle", "decide", "detect", "workers")
+PLAIN_MODES = ("simple", "prepared")
+PARTS = ("small", "plain", "bulk", "beside", "setup", "idle", "decide", "detect", "workers")
 
 
 @dataclass
@@ -33,6 +35,8 @@ class Figures:
     """All that was measured: for each case and endpoint a figure per repeat."""
 
     small: dict[tuple[int, str], dict[str, list[Small]]] = field(default_factory=dict)
+    plain: dict[tuple[int, str], dict[str, list[Small]]] = field(default_factory=dict)
+    """The same without TLS on the client's leg."""
     bulk: dict[str, dict[str, list[Bulk]]] = field(default_factory=dict)
     beside: dict[str, list[Small]] = field(default_factory=dict)
     setup: dict[str, list[SetUp]] = field(default_factory=dict)
@@ -44,9 +48,12 @@ class Figures:
     def as_json(self) -> dict[str, Any]:
         """The same in types of JSON."""
         return {
-            "small": {
-                f"{clients}/{mode}": {name: [asdict(run) for run in runs] for name, runs in by_name.items()}
-                for (clients, mode), by_name in self.small.items()
+            **{
+                part: {
+                    f"{clients}/{mode}": {name: [asdict(run) for run in runs] for name, runs in by_name.items()}
+                    for (clients, mode), by_name in cases.items()
+                }
+                for part, cases in (("small", self.small), ("plain", self.plain))
             },
             "bulk": {
                 what: {n: [asdict(r) for r in runs] for n, runs in found.items()} for what, found in self.bulk.items()
@@ -79,6 +86,8 @@ def main() -> int:
             for repeat in range(options.repeats):
                 console.print(f"[dim]repeat {repeat + 1} of {options.repeats}[/dim]")
                 _repeat(figures, found, options)
+            if "plain" in options.only:
+                _plain(figures, found, options)
             if "bulk" in options.only:
                 _detecting(figures, found, options.repeats)
             if "workers" in options.only:
@@ -101,6 +110,17 @@ def _detecting(figures: Figures, found: Endpoints, repeats: int) -> None:
         for _ in range(repeats):
             for endpoint in _shuffled(found):
                 into.setdefault(endpoint.name, []).append(load.bulk(endpoint, "SELECT"))
+
+
+def _plain(figures: Figures, found: Endpoints, options: argparse.Namespace) -> None:
+    with variants.plain(found.layout, found) as endpoints:
+        for _ in range(options.repeats):
+            for clients in options.clients:
+                for mode in PLAIN_MODES:
+                    into = figures.plain.setdefault((clients, mode), {})
+                    for endpoint in _shuffled(endpoints):
+                        run = load.small(endpoint, clients=clients, mode=mode, seconds=options.seconds)
+                        into.setdefault(endpoint.name, []).append(run)
 
 
 def _arguments() -> argparse.Namespace:

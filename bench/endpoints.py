@@ -36,10 +36,12 @@ class Endpoint:
     password: str
     ca_file: str
     processes: dict[str, int] = field(default_factory=dict[str, int])
+    tls: bool = True
+    """Whether the client's leg has TLS; those behind a proxy always have."""
 
     @property
     def environment(self) -> dict[str, str]:
-        """libpq's variables; TLS on every leg that a client sees."""
+        """libpq's variables."""
         return {
             **os.environ,
             "PGHOST": self.host,
@@ -47,8 +49,7 @@ class Endpoint:
             "PGDATABASE": self.database,
             "PGUSER": self.user,
             "PGPASSWORD": self.password,
-            "PGSSLMODE": "verify-full",
-            "PGSSLROOTCERT": self.ca_file,
+            **({"PGSSLMODE": "verify-full", "PGSSLROOTCERT": self.ca_file} if self.tls else {"PGSSLMODE": "disable"}),
         }
 
 
@@ -152,7 +153,7 @@ auth_file = {place}/users.txt
 pool_mode = session
 default_pool_size = 350
 max_client_conn = 1000
-client_tls_sslmode = require
+client_tls_sslmode = allow
 client_tls_cert_file = {leaf.cert_file}
 client_tls_key_file = {leaf.key_file}
 server_tls_sslmode = verify-full

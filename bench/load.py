@@ -80,15 +80,15 @@ def private_bytes(pid: int) -> int:
 
 
 def connect(endpoint: Endpoint) -> psycopg.Connection:
-    """A connection with TLS."""
+    """A connection, with TLS unless the endpoint leaves it out."""
     return psycopg.connect(
         host=endpoint.host,
         port=endpoint.port,
         dbname=endpoint.database,
         user=endpoint.user,
         password=endpoint.password,
-        sslmode="verify-full",
-        sslrootcert=endpoint.ca_file,
+        sslmode="verify-full" if endpoint.tls else "disable",
+        sslrootcert=endpoint.ca_file if endpoint.tls else "",
         autocommit=True,
     )
 

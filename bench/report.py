@@ -44,9 +44,11 @@ def machine() -> str:
 
 def show(console: Console, figures: Figures, repeats: int, seconds: int) -> None:
     """Print all tables that there is something for."""
-    console.print(f"\n{machine()}\nTLS on every leg; medians of {repeats} × {seconds} s, paired in one run\n")
+    console.print(f"\n{machine()}\nMedians of {repeats} × {seconds} s, paired in one run\n")
     if figures.small:
-        console.print(_small(figures))
+        console.print(_small("Small queries, TLS on every leg", figures.small))
+    if figures.plain:
+        console.print(_small("Small queries, no TLS on the client's leg", figures.plain))
     if figures.bulk:
         console.print(_bulk(figures))
     if figures.beside:
@@ -110,9 +112,9 @@ def _each(values: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.1f}" for name, value in values.items())
 
 
-def _small(figures: Figures) -> Table:
+def _small(title: str, cases: dict[tuple[int, str], dict[str, list[Small]]]) -> Table:
     table = _table(
-        "Small queries",
+        title,
         "clients",
         "protocol",
         "path",
@@ -123,7 +125,7 @@ def _small(figures: Figures) -> Table:
         "CPU µs a query",
         "PgBouncer ÷",
     )
-    for (clients, mode), found in figures.small.items():
+    for (clients, mode), found in cases.items():
         direct, bouncer = found["direct"], found.get("pgbouncer")
         for name, runs in found.items():
             cpu = {p: median(r.cpu_us[p] for r in runs) for p in runs[0].cpu_us}

@@ -1,4 +1,4 @@
-"""The same gateway set up otherwise for a part of the measurement: detectors on, or more processes.
+"""The same gateway set up otherwise for a part of the measurement: detectors on, no TLS, or more processes.
 
 How this works: the rendered policy bundle is rewritten and taken up by the running gateway; the rendered `gateway.yaml`
 is rewritten and the gateway started again on it. Both are put back as they were.
@@ -111,6 +111,22 @@ def workers(layout: Layout, server: PostgresServer, endpoint: Endpoint, count: i
         yield replace(endpoint, processes={**pids, "agent": services.pids(layout)["agent"]})
     finally:
         _restart(layout, before, endpoint, 1)
+
+
+@contextlib.contextmanager
+def plain(layout: Layout, found: list[Endpoint]) -> Generator[list[Endpoint]]:
+    """The same endpoints without TLS on the client's leg (`listen.postgres.plaintext`)."""
+    path = layout.rendered / "gateway.yaml"
+    before = path.read_text()
+    document = read(GatewayConfig, path).document()
+    document["listen"]["postgres"]["plaintext"] = True
+    try:
+        _restart(layout, json.dumps(document), found[-1], 1)
+        pids = services.pids(layout)
+        now = {**found[-1].processes, "gateway": pids["gateway"], "agent": pids["agent"]}
+        yield [*(replace(e, tls=False) for e in found[:-1]), replace(found[-1], tls=False, processes=now)]
+    finally:
+        _restart(layout, before, found[-1], 1)
 
 
 def _pid(ports: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import ssl
 import struct
@@ -179,6 +180,30 @@ def test_plain_text_is_refused_in_words(gateway: Any) -> None:
     said = attempt(gateway, gateway.cloud.bot_token(), sslmode="disable", sslrootcert="")
     assert "not encrypted" in said
     refused(gateway, "tls-required")
+
+
+def test_plain_text_beside_the_bot(make_gateway: Any) -> None:
+    running = make_gateway()
+    path = running.folder / "gateway.yaml"
+    config = json.loads(path.read_text())
+    config["listen"]["postgres"] |= {"host": "127.0.0.1", "plaintext": True}
+    config["listen"]["agents"]["port"] = running.ports["agents"]  # the agent finds it again
+    path.write_text(json.dumps(config))
+    running.stop("gateway")
+    running.start_gateway()
+    running.wait_for_agent()
+    for mode in ("disable", "prefer", "verify-full"):
+        more = {"sslmode": mode, "sslrootcert": str(running.ca_file) if mode == "verify-full" else ""}
+        said = running.psql("SELECT email FROM customers ORDER BY id LIMIT 1", host="127.0.0.1", **more)
+        assert said.stdout == "a***@example.com\n", said.stderr
+    denied = running.psql("SELECT * FROM secrets", host="127.0.0.1", sslmode="disable", sslrootcert="")
+    assert "secrets are for people" in denied.stderr
+    wrong = running.psql("SELECT 1", token="no token", host="127.0.0.1", sslmode="disable", sslrootcert="")
+    assert wrong.returncode
+    with socket.create_connection(("127.0.0.1", running.ports["postgres"]), 60) as sock:
+        sock.sendall(SSL_REQUEST + start_up(user="evil", database="orders-db"))
+        assert read_raw(sock) == b""
+    refused(running, "bytes-before-tls")
 
 
 def test_bytes_in_front_of_tls(gateway: Any) -> None:

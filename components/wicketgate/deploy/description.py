@@ -23,6 +23,7 @@ from wicketgate_gateway.contract.gateway import (
     Listen,
     People,
     PeopleConfig,
+    PostgresListen,
     Saml,
     ServerTls,
     TargetKind,
@@ -90,7 +91,7 @@ def gateway(config: StackConfig, ids: Identities, place: Place) -> GatewayConfig
         workload=place.workload(ids.gateway_client_id, "gateway"),
         agents={object_id: name for name, (_, object_id) in sorted(ids.agents.items())},
         listen=GatewayListeners(
-            postgres=Listen(host=place.listen_host, port=settings.postgres_port),
+            postgres=PostgresListen(host=place.listen_host, port=settings.postgres_port),
             agents=Listen(host=place.listen_host, port=settings.agents_port),
             http=_listen(place, settings.http_port),
             kubernetes=_listen(place, settings.kubernetes_port),

@@ -6,6 +6,7 @@ No field here holds a secret: credentials are files that the platform mounts or 
 from __future__ import annotations
 
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -76,6 +77,31 @@ class Listen(Model):
     """The port."""
 
 
+class PostgresListen(Listen):
+    """An address for PostgreSQL clients, which speak TLS if nothing else is said."""
+
+    plaintext: bool = False
+    """Whether clients may leave TLS out, as a bot does that shares a pod or a host with its gateway. Only with a
+    loopback address, since the password is a token; clients that ask for TLS still get it."""
+
+    @model_validator(mode="after")
+    def _loopback(self) -> Self:
+        if self.plaintext and not _is_loopback(self.host):
+            raise ValueError(
+                "`plaintext` needs `host` to be a loopback address (`127.0.0.1` or `::1`), since tokens would cross a "
+                "network in clear; leave `plaintext` out, or change `host`"
+            )
+        return self
+
+
+def _is_loopback(host: str) -> bool:
+    # Not by name: what a name stands for is not this file's to say.
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 class ServerTls(Model):
     """The gateway's certificate, as PEM files."""
 
@@ -110,7 +136,7 @@ class GatewayTarget(Model):
 class GatewayListeners(Model):
     """One address per protocol, one that agents dial, one for people."""
 
-    postgres: Listen
+    postgres: PostgresListen
     """For PostgreSQL clients."""
     agents: Listen
     """For agents."""

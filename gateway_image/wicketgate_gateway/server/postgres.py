@@ -133,6 +133,7 @@ class PostgresListener:
             self._context,
             self._make,
             deadline=self._login_seconds,
+            plaintext=self._config.listen.postgres.plaintext,
             on_cancel=self.cancel,
             on_refused=lambda code, reason: self._record(code, reason, peer=peer),
             on_done=self._strangers.discard,

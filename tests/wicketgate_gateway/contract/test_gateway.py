@@ -50,6 +50,22 @@ def test_limits_have_safe_defaults():
     assert limits.statement_bytes == 1024 * 1024
 
 
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "::", "localhost", "10.0.0.7", "127.0.0.1.example.com", "::ffff:10.0.0.7", ""]
+)
+def test_no_token_crosses_a_network_in_clear(host: str):
+    text = GATEWAY.replace("{port: 0}", f"{{port: 0, plaintext: true, host: '{host}'}}")
+    with pytest.raises(DocumentError, match=r"loopback"):
+        model.validate(GatewayConfig, yaml.parse(text, "gateway.yaml"))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "127.3.2.1"])
+def test_beside_the_bot_tls_can_be_left_out(host: str):
+    text = GATEWAY.replace("{port: 0}", f"{{port: 0, plaintext: true, host: '{host}'}}")
+    assert model.validate(GatewayConfig, yaml.parse(text, "gateway.yaml")).listen.postgres.plaintext
+    assert not model.validate(GatewayConfig, yaml.parse(GATEWAY, "gateway.yaml")).listen.postgres.plaintext
+
+
 def test_several_workers_need_a_store_that_they_can_share():
     store = "audit: {store: {urlFile: /secrets/url}}\n"
     for count in (0, 2, 64):

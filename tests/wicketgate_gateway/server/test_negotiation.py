@@ -37,7 +37,7 @@ class Echo(asyncio.Protocol):
 class Door:
     """One negotiation, with its other end."""
 
-    def __init__(self, folder: Path, deadline: float) -> None:
+    def __init__(self, folder: Path, deadline: float, *, plaintext: bool = False) -> None:
         ca = CertificateAuthority.open(folder / "ca")
         self.ca_file = ca.cert_file
         context = ca.issue_files(folder, "server", ["localhost"]).server_context()
@@ -56,6 +56,7 @@ class Door:
             context,
             Echo,
             deadline=deadline,
+            plaintext=plaintext,
             on_cancel=self.cancels.append,
             on_refused=lambda code, _: self.refusals.append(code),
             on_done=self.done.append,
@@ -147,3 +148,59 @@ async def test_closing_in_mid_handshake(door: Door) -> None:
     door.negotiation.close()
     assert await door.receive() == b""
     assert len(door.done) == 1
+
+
+@pytest.fixture
+async def open_door(tmp_path: Path) -> AsyncIterator[Door]:
+    made = Door(tmp_path, 5, plaintext=True)
+    yield made
+    made.client.close()
+
+
+BODY = b"user\0bot\0database\0orders\0\0"
+START_UP = struct.pack(">II", len(BODY) + 8, 196608) + BODY
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1000])
+async def test_where_plaintext_is_taken_the_start_up_gets_through_whole(open_door: Door, piece: int) -> None:
+    sent = START_UP + b"and what follows"
+    for i in range(0, len(sent), piece):
+        await open_door.send(sent[i : i + piece])
+        await asyncio.sleep(0.001)
+    got = b""
+    while len(got) < len(b"asked" + sent):
+        got += await open_door.receive()
+    assert got == b"asked" + sent
+    assert not open_door.refusals
+    assert len(open_door.done) == 1
+
+
+async def test_where_plaintext_is_taken_tls_is_still_served_and_nothing_in_front_of_it(open_door: Door) -> None:
+    await open_door.send(SSL_REQUEST)
+    assert await open_door.receive() == b"S"
+    reader, writer = await open_door.secure()
+    assert await reader.readexactly(5) == b"asked"
+    writer.close()
+
+
+async def test_where_plaintext_is_taken_a_start_up_behind_a_request_for_tls_is_none(open_door: Door) -> None:
+    await open_door.send(SSL_REQUEST + START_UP)
+    assert await open_door.receive() == b""
+    assert open_door.refusals == ["bytes-before-tls"]
+
+
+async def test_where_plaintext_is_taken_kerberos_is_still_declined_first(open_door: Door) -> None:
+    await open_door.send(struct.pack(">II", 8, 80877104))
+    assert await open_door.receive() == b"N"
+    await open_door.send(START_UP)
+    got = b""
+    while len(got) < len(b"asked" + START_UP):
+        got += await open_door.receive()
+    assert got == b"asked" + START_UP
+
+
+async def test_closing_before_the_handing_over_began(open_door: Door) -> None:
+    open_door.negotiation._begin(open_door.negotiation._clear(b""))  # pyright: ignore[reportPrivateUsage]
+    open_door.negotiation.close()
+    assert await open_door.receive() == b""
+    assert len(open_door.done) == 1
