@@ -341,10 +341,13 @@ impl Scanner {
     }
 
     fn unveiled(&self, data: &[u8], hits: &mut Vec<Hit>) {
-        let (view, places) = unveil(data);
-        let mut within = Vec::new();
-        self.plain(&view, &mut within);
-        hits.extend(within.iter().map(|&(start, end, detector)| (places[start].0, places[end - 1].1, detector)));
+        let blank = data.windows(BLANK.len()).any(|window| window == BLANK);
+        for &blank in if blank { &[false, true][..] } else { &[false][..] } {
+            let (view, places) = unveil(data, blank);
+            let mut within = Vec::new();
+            self.plain(&view, &mut within);
+            hits.extend(within.iter().map(|&(start, end, detector)| (places[start].0, places[end - 1].1, detector)));
+        }
     }
 
     fn hexadecimal(&self, data: &[u8], hits: &mut Vec<Hit>) {
@@ -711,14 +714,19 @@ fn nibble(byte: u8) -> u8 {
     }
 }
 
-/// `data` without what hides characters, and where each of its bytes begins and ends in `data`.
-fn unveil(data: &[u8]) -> (Vec<u8>, Vec<(usize, usize)>) {
+/// An escape that takes the byte behind it along, at a terminal; elsewhere that byte begins a word. So both are looked at.
+const BLANK: &[u8] = b"\x1b ";
+
+/// `data` without what hides characters, and where each of its bytes begins and ends in `data`. `blank`: an escape and
+/// a blank leave the byte behind them alone.
+fn unveil(data: &[u8], blank: bool) -> (Vec<u8>, Vec<(usize, usize)>) {
     let mut view = Vec::with_capacity(data.len());
     let mut places = Vec::with_capacity(data.len());
     let mut at = 0;
     while at < data.len() {
         let rest = &data[at..];
         let (shown, length) = match rest {
+            [0x1b, b' ', ..] if blank => (None, 2),
             [0x1b, ..] => (None, escape(rest)),
             [0xe2, 0x80, 0x8b..=0x8f, ..] | [0xe2, 0x81, 0xa0, ..] | [0xef, 0xbb, 0xbf, ..] => (None, 3),
             [0xc2, 0xad, ..] => (None, 2),

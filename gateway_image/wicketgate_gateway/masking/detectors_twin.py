@@ -78,8 +78,12 @@ class TwinScanner:
     def _unveiled(self, data: bytes, deadline: float) -> list[RawHit]:
         if not VEIL.search(data):
             return []
-        view, places = unveil(data)
-        return [(places[start][0], places[end - 1][1], number) for start, end, number in self._plain(view, deadline)]
+        hits: list[RawHit] = []
+        for blank in (False, True) if BLANK in data else (False,):
+            view, places = unveil(data, blank=blank)
+            within = self._plain(view, deadline)
+            hits += [(places[start][0], places[end - 1][1], number) for start, end, number in within]
+        return hits
 
     def _plain(self, data: bytes, deadline: float) -> list[RawHit]:
         hits: list[RawHit] = []
@@ -303,8 +307,15 @@ CONFIRM: Mapping[str, Callable[[bytes], bool]] = {
 }
 
 
-def unveil(data: bytes) -> tuple[bytes, list[tuple[int, int]]]:
-    """`data` without what hides characters, and where each of its bytes begins and ends in `data`."""
+BLANK = b"\x1b "
+"""A terminal takes the byte behind this along; elsewhere that byte begins a word. So both are looked at."""
+
+
+def unveil(data: bytes, *, blank: bool = False) -> tuple[bytes, list[tuple[int, int]]]:
+    """`data` without what hides characters, and where each of its bytes begins and ends in `data`.
+
+    `blank`: an escape and a blank leave the byte behind them alone.
+    """
     view = bytearray()
     places: list[tuple[int, int]] = []
     at = 0
@@ -314,7 +325,7 @@ def unveil(data: bytes) -> tuple[bytes, list[tuple[int, int]]]:
         at = found.start()
         kind = data[at]
         if kind == 0x1B:
-            end = _escape(data, at)
+            end = at + 2 if blank and data.startswith(BLANK, at) else _escape(data, at)
         else:
             end = found.end()
             if kind in b"\\%":
@@ -329,7 +340,7 @@ def unveil(data: bytes) -> tuple[bytes, list[tuple[int, int]]]:
 class Bare:
     """The same view as `unveil`, for streams: places are worked out only where they are asked for."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, *, blank: bool = False) -> None:
         view = bytearray()
         self._starts: list[int] = []
         self._sources: list[int] = []
@@ -342,7 +353,7 @@ class Bare:
                 self._run(view, data, at, start)
             kind = data[start]
             if kind == 0x1B:
-                at = _escape(data, start)
+                at = start + 2 if blank and data.startswith(BLANK, start) else _escape(data, start)
                 continue
             at = found.end()
             if kind in b"\\%":

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from wicketgate_gateway.contract.policy import MaskMethod
 from wicketgate_gateway.masking.detectors import Detecting, Detectors
-from wicketgate_gateway.masking.detectors_twin import VEIL, Bare
+from wicketgate_gateway.masking.detectors_twin import BLANK, VEIL, Bare
 from wicketgate_gateway.masking.text import REDACTED
 
 MOST_HELD = 128 * 1024
@@ -141,12 +141,17 @@ class Redactor:
         at = self._begun(buffer)
         if VEIL.search(buffer):
             bare = Bare(buffer)
-            cut = self._begun(bare.view)
-            at = min(at, bare.place(cut) if cut < len(bare.view) else len(buffer))
+            at = min(at, self._begun_in(bare, len(buffer)))
+            if BLANK in buffer:
+                at = min(at, self._begun_in(Bare(buffer, blank=True), len(buffer)))
             escape = buffer.rfind(b"\x1b", max(0, len(buffer) - 4096))
             if escape >= 0 and bare.end <= escape:
                 at = min(at, escape)  # it may go on
         return at
+
+    def _begun_in(self, bare: Bare, end: int) -> int:
+        cut = self._begun(bare.view)
+        return bare.place(cut) if cut < len(bare.view) else end
 
     def _begun(self, view: bytes) -> int:
         cut = len(view.rstrip(_WORD))

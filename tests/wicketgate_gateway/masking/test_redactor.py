@@ -52,6 +52,16 @@ def test_cut_at_every_place(secret: bytes) -> None:
     assert through(Redactor(LOOKS), [text[i : i + 1] for i in range(len(text))]) == whole
 
 
+@pytest.mark.parametrize("secret", SECRETS)
+def test_an_escape_that_takes_a_byte_along_hides_nothing(secret: bytes) -> None:
+    for text in (b"\x1b " + secret, b"\x1b " + secret + b" y", b"A\x1b FKIAIOSFODNN7EXAMPLE " + secret):
+        masked = LOOKS.text(text)
+        assert secret[2:] not in masked
+        assert b"KIAIOSFODNN7EXAMPLE" not in masked
+        assert through(Redactor(LOOKS), [text]) == masked
+        assert through(Redactor(LOOKS), [text[i : i + 1] for i in range(len(text))]) == masked
+
+
 texts = st.lists(
     st.sampled_from([*SECRETS, b" ", b"\n", b"x", b"1", b"-----BEGIN ", b"\x1b", b"AKIA", b"$ ", b"\0", b"+", b'": "'])
     | st.binary(max_size=5)
@@ -73,16 +83,19 @@ def test_split_anywhere_it_is_the_same(text: bytes, sizes: list[int]) -> None:
 @settings(deadline=None)
 @given(
     st.lists(
-        st.sampled_from([*SECRETS, b"\x1b", b"\x1b[1m", b"\x1b]0;t", b"\x07", b"%41", b"\\/", b"\\u0041", b"\xc2\xad"])
+        st.sampled_from(
+            [*SECRETS, b"\x1b", b"\x1b ", b"\x1b[1m", b"\x1b]0;t", b"\x07", b"%41", b"\\/", b"\\u0041", b"\xc2\xad"]
+        )
         | st.binary(max_size=5)
     ).map(b"".join)
 )
 def test_the_view_of_streams_is_that_of_texts(data: bytes) -> None:
-    view, places = unveil(data)
-    bare = Bare(data)
-    assert bare.view == view
-    assert [bare.place(at) for at in range(len(view))] == [start for start, _ in places]
-    assert bare.end == (places[-1][1] if places else 0)
+    for blank in (False, True):
+        view, places = unveil(data, blank=blank)
+        bare = Bare(data, blank=blank)
+        assert bare.view == view
+        assert [bare.place(at) for at in range(len(view))] == [start for start, _ in places]
+        assert bare.end == (places[-1][1] if places else 0)
 
 
 def test_stars_keep_places_and_lengths() -> None:
