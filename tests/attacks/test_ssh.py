@@ -782,6 +782,8 @@ def test_rekeying_in_the_middle(gateway: SshRunning) -> None:
         status, said = execute(transport, f"touch {MARK}-{number}")
         assert status == 126
         judged(gateway, before, said)
+        # Its reader's thread, were it still at that channel's end, would wait for the keys that it has to read itself.
+        transport.global_request("ping@example.com", wait=True)
     transport.close()
 
 
